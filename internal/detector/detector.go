@@ -1,0 +1,85 @@
+// Package detector decides whether the peer is healthy, suspect or hung, and
+// whether we are the slow one ourselves. It is pure: time comes in as an
+// argument, on a clock that never jumps and stands still while the machine is
+// suspended.
+//
+// The rule: silence for the timeout makes a suspect; a suspect that stays silent
+// for the confirmation is hung. Both windows grow by as much as we ourselves were
+// late, because a guard that could not listen has not heard silence.
+package detector
+
+import "time"
+
+// Verdict is what the silence of the peer means now.
+type Verdict uint8
+
+// The verdicts, from good to bad.
+const (
+	Healthy Verdict = iota // spoke recently enough
+	Suspect                // silent too long, not yet judged
+	Hung                   // judged
+)
+
+func (v Verdict) String() string {
+	return [...]string{"healthy", "suspect", "hung"}[v]
+}
+
+// Evidence is what could be found out about a suspect, beyond its silence. It is
+// where the finer judging gets in (a debugger, a frozen cgroup, starvation): the
+// driver gathers it once there is a suspect, and Judge weighs it.
+type Evidence struct {
+	// ProbeAnswered: on a fresh connection the suspect said that it is healthy.
+	ProbeAnswered bool
+}
+
+// Detector follows the signs of life of one process. The zero value is not ready:
+// use New, then Restart.
+type Detector struct {
+	timeout, confirm time.Duration
+	last             time.Duration // newest sign of life
+	credit           time.Duration // how long we were late since then
+}
+
+// New returns a detector that suspects after timeout and judges after a further
+// confirm of silence.
+func New(timeout, confirm time.Duration) Detector {
+	return Detector{timeout: timeout, confirm: confirm}
+}
+
+// SetTimeout changes the silence that makes a suspect.
+func (d *Detector) SetTimeout(timeout time.Duration) { d.timeout = timeout }
+
+// Restart opens a full window at now, as for a process that has just appeared or
+// may be judged again.
+func (d *Detector) Restart(now time.Duration) { d.last, d.credit = now, 0 }
+
+// Sign takes a sign of life that was given at the time at. An older one than the
+// newest known changes nothing.
+func (d *Detector) Sign(at time.Duration) {
+	if at > d.last {
+		d.last, d.credit = at, 0
+	}
+}
+
+// Late widens the window by the time for which we could not listen.
+func (d *Detector) Late(by time.Duration) { d.credit += by }
+
+// Silence is how long ago the newest sign of life was given.
+func (d *Detector) Silence(now time.Duration) time.Duration { return now - d.last }
+
+// SuspectAt is when silence makes a suspect.
+func (d *Detector) SuspectAt() time.Duration { return d.last + d.timeout + d.credit }
+
+// HungAt is when a suspect that stays silent is judged.
+func (d *Detector) HungAt() time.Duration { return d.SuspectAt() + d.confirm }
+
+// Judge says what the silence up to now means in the light of the evidence.
+func (d *Detector) Judge(now time.Duration, e Evidence) Verdict {
+	switch {
+	case e.ProbeAnswered || now < d.SuspectAt():
+		return Healthy
+	case now < d.HungAt():
+		return Suspect
+	}
+	return Hung
+}

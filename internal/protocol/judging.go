@@ -1,0 +1,167 @@
+package protocol
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/pairguard/pairguard/internal/detector"
+)
+
+// noticeLateness: when we ourselves ran later than planned we have not heard
+// silence, so every window in which the peer owes something grows by as much.
+func (m *Machine) noticeLateness() {
+	if m.expect == never {
+		return
+	}
+	late := m.now - m.expect
+	if late <= lateSlack {
+		return
+	}
+	m.silence.Late(late)
+	if m.phase == Starting && m.phaseAt != never {
+		m.phaseAt += late
+	}
+}
+
+// judgeAt is when the silence of the peer has to be looked at next.
+func (m *Machine) judgeAt() time.Duration {
+	switch {
+	case m.held:
+		return never
+	case m.phase == Suspect && m.audible():
+		return m.silence.HungAt()
+	case m.phase == Up && m.audible(), m.phase == Starting && m.peer.listens:
+		return m.silence.SuspectAt()
+	}
+	return never
+}
+
+func (m *Machine) judge() {
+	switch {
+	case m.phase == Starting && m.cfg.PlainPermitted:
+		m.takeForPlain()
+	case m.phase != Suspect:
+		m.enter(Suspect, never)
+		m.tell(PeerSuspect, m.silenceInWords())
+		m.probe()
+	case m.silence.Judge(m.now, detector.Evidence{}) == detector.Hung:
+		m.hung(m.silenceInWords())
+	}
+}
+
+// probe asks a suspect for a HELLO on a fresh connection. A plain peer is never
+// probed: it takes a second connection for a second peer (protocol.md §7).
+func (m *Machine) probe() {
+	if m.peer.plain || m.links.probing {
+		return
+	}
+	m.links.probing = true
+	m.do(Dial{Probe: true})
+}
+
+func (m *Machine) probeDialed(e Dialed) {
+	if m.phase != Suspect || !m.fits(e.Process) {
+		m.links.probing = false
+		m.do(CloseLink{e.Link})
+		return
+	}
+	m.links.probe = e.Link
+	m.do(Send{e.Link, m.hello()})
+}
+
+func (m *Machine) silenceInWords() string {
+	words := fmt.Sprintf("silent for %v", m.silence.Silence(m.now).Round(time.Millisecond))
+	switch {
+	case m.reason != "":
+		words += "; " + m.reason
+	case !m.peer.spoke:
+		words = "it listens but does not answer; " + words
+	}
+	return words
+}
+
+// hung: judged. It is killed, and nothing else happens before the proof.
+func (m *Machine) hung(why string) {
+	m.revival.noticed = m.now
+	if !m.peer.process.Known() {
+		m.tell(PeerHung, why+"; its process cannot be seen from here, so it cannot be ended: waiting for its name lock")
+		m.mourn("")
+		return
+	}
+	m.tell(PeerHung, why)
+	m.do(Kill{m.peer.process})
+	m.dropLinks()
+	m.enter(Fencing, m.now+fenceReminder)
+}
+
+// fenceOverdue: the kernel has not ended a killed process yet. Nothing is started
+// beside it; a person should know.
+func (m *Machine) fenceOverdue() {
+	m.tell(PeerHung, "killed, but the kernel has not ended it yet (state D?): its successor waits")
+	m.do(Kill{m.peer.process})
+	m.phaseAt = m.now + 6*fenceReminder
+}
+
+// takeForPlain: it listens where plain peers may be, and does not answer HELLO.
+func (m *Machine) takeForPlain() {
+	m.plain()
+	m.sign(m.now)
+}
+
+// sign takes a sign of life that the peer gave at the time at.
+func (m *Machine) sign(at time.Duration) {
+	switch m.phase {
+	case Unbegun, Fencing, Ending, Ended:
+		return
+	}
+	if !m.peer.spoke {
+		m.firstSign()
+	}
+	m.silence.Sign(at)
+	m.reason = ""
+	if m.phase == Suspect && m.silence.Judge(m.now, detector.Evidence{}) == detector.Healthy {
+		m.enter(Up, never)
+		m.tell(PeerUp, "it speaks again")
+	}
+}
+
+// firstSign: the process has become the peer.
+func (m *Machine) firstSign() {
+	m.peer.spoke = true
+	m.revival.speaker = m.revival.speaker || !m.peer.plain
+	m.revival.settled(m.now - m.peer.since)
+	m.silence.SetTimeout(m.cfg.Timeout)
+	if m.peer.plain {
+		m.silence.SetTimeout(max(m.cfg.Timeout, plainTimeout))
+	}
+	m.silence.Restart(m.now)
+	m.enter(Up, never)
+	notice := Notice{Kind: PeerUp, PID: m.peer.process.PID, Generation: m.peer.generation}
+	if !m.audible() {
+		notice.Reason = "it does not speak to us: guarded against death only"
+	}
+	if m.revival.noticed != never {
+		notice.After = m.now - m.revival.noticed
+		m.revival.noticed = never
+	}
+	m.do(Emit{notice})
+}
+
+// hold suspends judging and reviving for d; 0 ends a hold.
+func (m *Machine) hold(d time.Duration) {
+	switch {
+	case d > 0:
+		m.heldUntil = m.now + d
+		if !m.held {
+			m.held = true
+			m.tell(Held, fmt.Sprintf("for %v", d.Round(time.Second)))
+		}
+	case m.held:
+		m.held, m.heldUntil = false, never
+		m.tell(Unheld, "")
+		m.silence.Restart(m.now)
+		if m.phase == Waiting {
+			m.phaseAt = max(m.now, m.revival.startAt)
+		}
+	}
+}

@@ -1,0 +1,327 @@
+package protocol
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/pairguard/pairguard/internal/wire"
+)
+
+// links are the two one-way connections: the peer speaks on in, we speak on out.
+type links struct {
+	in, out  Link
+	probe    Link
+	outOpen  bool // our HELLO was answered, or the listener is a plain peer
+	dialing  bool
+	probing  bool
+	beatAt   time.Duration
+	dialAt   time.Duration
+	redial   time.Duration
+	refusals int
+}
+
+// audible: a hang of the peer would reach us as silence.
+func (m *Machine) audible() bool { return !m.peer.plain || m.links.in != 0 }
+
+// wantsOut: somebody may be there whom we could talk to.
+func (m *Machine) wantsOut() bool {
+	switch m.phase {
+	case Seeking, Starting, Up, Suspect:
+		return m.links.out == 0
+	}
+	return false
+}
+
+func (m *Machine) dialNow() {
+	if m.wantsOut() && !m.links.dialing {
+		m.links.dialAt = m.now
+	}
+}
+
+func (m *Machine) dial() {
+	m.links.dialAt = never
+	if m.wantsOut() && !m.links.dialing {
+		m.links.dialing = true
+		m.do(Dial{})
+	}
+}
+
+// dialLater spaces the dials: quickly while a peer is there, at the pace of the
+// heartbeat at last.
+func (m *Machine) dialLater() {
+	if !m.wantsOut() {
+		return
+	}
+	m.links.dialAt = m.now + m.links.redial
+	m.links.redial = min(m.links.redial*2, m.cfg.Heartbeat)
+}
+
+func (m *Machine) dialed(e Dialed) {
+	if e.Probe {
+		m.probeDialed(e)
+		return
+	}
+	m.links.dialing = false
+	if !m.wantsOut() {
+		m.do(CloseLink{e.Link})
+		return
+	}
+	if !m.fits(e.Process) {
+		m.do(CloseLink{e.Link})
+		m.dialLater()
+		return
+	}
+	if m.phase == Seeking {
+		m.adopt(e.Process, Starting)
+	} else if e.Process.Known() {
+		m.recognise(e.Process)
+	}
+	m.links.dialAt = never
+	m.links.out, m.links.outOpen = e.Link, false
+	m.do(Send{e.Link, m.hello()})
+	m.reached()
+}
+
+// fits: the kernel's word on the listener agrees with whom we take for the peer.
+// As long as the peer has not spoken, a different listener is the better
+// candidate: what we started was a launcher.
+func (m *Machine) fits(p Process) bool {
+	known := m.peer.process
+	return !known.Known() || !p.Known() || known == p || !m.peer.spoke
+}
+
+// reached: the peer listens, so it owes an answer within the timeout.
+func (m *Machine) reached() {
+	if m.phase != Starting || m.peer.listens {
+		return
+	}
+	m.peer.listens = true
+	m.silence.Restart(m.now)
+}
+
+func (m *Machine) dialFailed(e DialFailed) {
+	if e.Probe {
+		m.links.probing = false
+		return
+	}
+	m.links.dialing = false
+	m.dialLater()
+}
+
+func (m *Machine) hello() wire.Hello {
+	return wire.Hello{
+		Version: wire.Version, Self: m.cfg.Self, Peer: m.cfg.Peer, PID: m.cfg.PID,
+		Generation: m.cfg.Generation, Heartbeat: m.cfg.Heartbeat, Healthy: true,
+	}
+}
+
+func (m *Machine) greeted(e Greeted) {
+	if why := m.unacceptable(e.Hello); why != "" {
+		m.refuse(e.Link, why)
+		return
+	}
+	answer := e.Link == m.links.out || e.Link == m.links.probe
+	switch {
+	case m.phase == Ending:
+		m.sayBye(e.Link)
+		m.do(CloseLink{e.Link})
+		return
+	case m.phase == Fencing && e.Process == m.peer.process:
+		m.do(CloseLink{e.Link}) // it was killed; what it said before is late
+		return
+	case !answer:
+		m.do(Send{e.Link, m.hello()})
+	}
+	m.recognise(e.Process)
+	m.peer.generation = e.Hello.Generation
+	m.peer.plain, m.peer.left = false, false
+	m.place(e.Link, answer)
+	if e.Hello.Healthy {
+		m.sign(m.now)
+	}
+	m.dialNow()
+}
+
+// unacceptable says why a HELLO cannot be the peer's, or nothing.
+func (m *Machine) unacceptable(h wire.Hello) string {
+	switch {
+	case h.Version != wire.Version:
+		return fmt.Sprintf("it speaks version %d of the protocol, this is version %d: use the same release for both", h.Version, wire.Version)
+	case h.Self != m.cfg.Peer || h.Peer != m.cfg.Self:
+		return fmt.Sprintf("%s guards %s, not %s: name both members of the pair alike on both sides", m.cfg.Self, m.cfg.Peer, h.Self)
+	}
+	return ""
+}
+
+func (m *Machine) refuse(l Link, why string) {
+	m.do(Send{l, wire.Refused{Reason: why}})
+	m.do(CloseLink{l})
+	m.forget(l)
+	if m.links.refusals++; powerOfTwo(m.links.refusals) {
+		m.tell(PeerFailed, "refused a link: "+why)
+	}
+}
+
+// recognise makes the speaker the peer. The driver has seen that it holds the
+// name, so a different process that was the peer before has lost it by dying.
+func (m *Machine) recognise(p Process) {
+	if m.peer.process == p {
+		return
+	}
+	if m.peer.process.Known() && m.peer.spoke && m.phase != Left {
+		m.tell(PeerDead, "another process holds its name now")
+		m.revival.noticed = m.now
+	}
+	m.dropLinks()
+	m.peer = counterpart{process: p, since: m.now}
+}
+
+// place makes the link the one that it turned out to be.
+func (m *Machine) place(l Link, answer bool) {
+	switch {
+	case l == m.links.probe:
+		m.do(CloseLink{l})
+		m.links.probe, m.links.probing = 0, false
+	case answer:
+		m.links.outOpen = true
+		m.links.beatAt = m.now
+		m.links.redial = redialFirst
+	default:
+		if old := m.links.in; old != 0 && old != l {
+			m.do(CloseLink{old})
+		}
+		m.links.in = l
+	}
+}
+
+func (m *Machine) plainHeard(e PlainHeard) {
+	switch {
+	case !m.cfg.PlainPermitted:
+		m.refuse(e.Link, "it does not say HELLO, which is permitted at qt: names and at addresses alone")
+		return
+	case m.phase == Ending || m.phase == Fencing:
+		if e.Link != m.links.in {
+			m.do(CloseLink{e.Link})
+		}
+		return
+	}
+	if e.Link != m.links.in {
+		m.recognise(e.Process)
+		if old := m.links.in; old != 0 {
+			m.do(CloseLink{old})
+		}
+		m.links.in = e.Link
+	}
+	m.plain()
+	m.sign(m.now)
+	m.dialNow()
+}
+
+// plain: the peer does not speak the protocol, so any byte is a sign of life and
+// it is given the time that such peers need (protocol.md §7).
+func (m *Machine) plain() {
+	if m.peer.plain {
+		return
+	}
+	m.peer.plain = true
+	if m.links.out != 0 && !m.links.outOpen {
+		m.links.outOpen = true
+		m.links.beatAt = m.now
+	}
+}
+
+func (m *Machine) beatHeard(e BeatHeard) {
+	if e.Link != m.links.in {
+		return
+	}
+	if !e.Beat.Healthy {
+		m.reason = "it says that it is not healthy: " + e.Beat.Reason
+		return
+	}
+	m.sign(m.now - e.Beat.Age)
+}
+
+func (m *Machine) byeHeard(e ByeHeard) {
+	switch m.phase {
+	case Ending, Fencing, Reviving, Waiting, Left:
+		return // we go ourselves, or the folder will say it after the proof
+	}
+	if e.Link != m.links.in && e.Link != m.links.out {
+		return
+	}
+	if e.Bye.Kind == wire.Stop {
+		m.end(wire.Stop, e.Bye.Reason, false)
+		return
+	}
+	m.tell(PeerLeft, e.Bye.Reason)
+	m.dropLinks()
+	m.peer.left, m.peer.spoke = true, false
+	m.enter(Left, never)
+}
+
+func (m *Machine) refusedHeard(e RefusedHeard) {
+	if e.Link != m.links.out {
+		return
+	}
+	m.do(CloseLink{e.Link})
+	m.forget(e.Link)
+	m.links.redial = m.cfg.Heartbeat
+	m.dialLater()
+	if m.links.refusals++; powerOfTwo(m.links.refusals) {
+		m.tell(PeerFailed, "it refuses our link: "+e.Reason)
+	}
+}
+
+func (m *Machine) linkLost(l Link) {
+	out := l == m.links.out
+	m.forget(l)
+	if out {
+		m.dialLater()
+	}
+	if (m.phase == Up || m.phase == Suspect) && !m.peer.process.Known() && m.links.in == 0 && m.links.out == 0 {
+		// No handle to prove its death with: the lock will have to say it.
+		m.mourn("its links ended and its process cannot be seen")
+	}
+}
+
+func (m *Machine) forget(l Link) {
+	switch l {
+	case m.links.in:
+		m.links.in = 0
+	case m.links.out:
+		m.links.out, m.links.outOpen = 0, false
+		m.links.beatAt = never
+	case m.links.probe:
+		m.links.probe, m.links.probing = 0, false
+	}
+}
+
+func (m *Machine) dropLinks() {
+	for _, l := range []Link{m.links.in, m.links.out, m.links.probe} {
+		if l != 0 {
+			m.do(CloseLink{l})
+			m.forget(l)
+		}
+	}
+	m.links.dialAt = never
+}
+
+// beat sends the heartbeat and plans the next one; a beat that came late does not
+// make the next one early.
+func (m *Machine) beat() {
+	m.links.beatAt = never
+	if m.links.out == 0 || !m.links.outOpen {
+		return
+	}
+	m.do(SendBeat{m.links.out})
+	m.links.beatAt = m.now + m.cfg.Heartbeat
+	if m.peer.plain {
+		m.links.beatAt = m.now + min(m.cfg.Heartbeat, plainHeartbeat)
+	}
+}
+
+func (m *Machine) sayBye(l Link) {
+	m.do(Send{l, wire.Bye{Kind: m.ending.kind, Reason: m.ending.reason}})
+}
+
+func powerOfTwo(n int) bool { return n > 0 && n&(n-1) == 0 }

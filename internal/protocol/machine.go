@@ -1,0 +1,284 @@
+// Package protocol decides everything that one member of a pair does about the
+// other. It is a pure state machine: the same events at the same times give the
+// same actions. Bytes, process ends, timers and calls come in as events; what is
+// to be done goes out as actions.
+//
+// The invariants it keeps:
+//   - Spawn comes only after the peer's process is proved dead, its name lock is
+//     seen free, and the goodbyes have been read after that proof.
+//   - Kill goes only to a process judged hung, or that has outlived its grace in
+//     a stop.
+//   - After a goodbye nothing is started.
+package protocol
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/pairguard/pairguard/internal/detector"
+	"github.com/pairguard/pairguard/internal/restart"
+	"github.com/pairguard/pairguard/internal/wire"
+)
+
+// Times that are not settings. Each is short against the defaults and long
+// against a scheduler's tick.
+const (
+	confirmation   = 250 * time.Millisecond // how long a suspect is probed before it is judged
+	lateSlack      = 20 * time.Millisecond  // a timer that comes later than this was late
+	redialFirst    = 10 * time.Millisecond  // first delay between dials while the peer lives
+	resurvey       = 200 * time.Millisecond // how often an unclear folder or lock is read again
+	failedStart    = 100 * time.Millisecond // shortest delay after a start that failed
+	fenceReminder  = 5 * time.Second        // how long a killed process may take before we say so
+	plainHeartbeat = 2 * time.Second        // what a plain peer sends at
+	plainTimeout   = 5 * time.Second        // so this is the earliest suspicion of it (protocol.md §7)
+)
+
+// Config is what the machine needs to know. Every duration is set.
+type Config struct {
+	Self, Peer     string
+	PID            int    // our own, for HELLO
+	Generation     uint64 // our own, for HELLO
+	Heartbeat      time.Duration
+	Timeout        time.Duration
+	StartTimeout   time.Duration
+	Grace          time.Duration
+	Patience       time.Duration // how long a peer is looked for before it is started the first time
+	Restart        restart.Policy
+	PlainPermitted bool
+	// Random gives numbers in [0, 1) for jitter.
+	Random func() float64
+}
+
+// counterpart is the process that we take for the peer.
+type counterpart struct {
+	process    Process
+	generation uint64
+	spoke      bool // it has given a sign of life
+	plain      bool // without HELLO
+	listens    bool // a dial has reached it
+	reported   bool // PeerSilent was said of it
+	left       bool // it announced its end; it may live on, and is nobody's business
+	since      time.Duration
+}
+
+// Machine is one member's view of its peer. It is not safe for concurrent use:
+// one goroutine owns it.
+type Machine struct {
+	cfg    Config
+	phase  Phase
+	now    time.Duration
+	expect time.Duration // the deadline that the driver was given; past it we are late
+	out    []Action
+
+	peer    counterpart
+	links   links
+	silence detector.Detector
+	reason  string // why the last heartbeat was not a sign of life
+
+	phaseAt   time.Duration // when the phase's own patience ends; never: none
+	revival   revival
+	held      bool
+	heldUntil time.Duration
+	ending    ending
+}
+
+const never = time.Duration(1<<63 - 1)
+
+// New returns a machine that waits for Begun.
+func New(cfg Config) *Machine {
+	m := &Machine{cfg: cfg, expect: never, phaseAt: never, heldUntil: never}
+	m.silence = detector.New(cfg.Timeout, confirmation)
+	m.revival = newRevival(cfg)
+	m.links.beatAt, m.links.dialAt = never, never
+	return m
+}
+
+// Step takes one event at the time now, which never goes back and stands still
+// while the machine is suspended, and returns what is to be done, in order.
+func (m *Machine) Step(now time.Duration, event Event) []Action {
+	m.now = now
+	m.out = nil
+	if m.phase != Ended {
+		m.noticeLateness()
+		m.handle(event)
+		m.runTimers()
+	}
+	m.expect = m.Deadline()
+	return m.out
+}
+
+// Deadline is when Ticked is due next; a far future means never.
+func (m *Machine) Deadline() time.Duration {
+	if m.phase == Ended || m.phase == Unbegun {
+		return never
+	}
+	return min(m.phaseAt, m.links.beatAt, m.links.dialAt, m.heldUntil, m.judgeAt())
+}
+
+// Phase is where the machine stands.
+func (m *Machine) Phase() Phase { return m.phase }
+
+// Status is the machine's part of what `pairguard status` shows.
+type Status struct {
+	Phase      Phase
+	Peer       Process
+	Generation uint64 // of the peer
+	Plain      bool
+	GuardsHang bool // its hanging would be noticed, not only its death
+	Revived    uint64
+	HeldFor    time.Duration // 0: not held
+}
+
+// Status reports at the time of the last Step.
+func (m *Machine) Status() Status {
+	s := Status{
+		Phase: m.phase, Peer: m.peer.process, Generation: m.peer.generation,
+		Plain: m.peer.plain, GuardsHang: m.peer.spoke && m.audible(), Revived: m.revival.count,
+	}
+	if m.held {
+		s.HeldFor = max(m.heldUntil-m.now, 1)
+	}
+	return s
+}
+
+func (m *Machine) handle(event Event) {
+	if begun, ok := event.(Begun); ok && m.phase == Unbegun {
+		m.begun(begun)
+		return
+	}
+	if m.phase == Unbegun {
+		return // the driver asks nothing of us before the name is ours
+	}
+	switch e := event.(type) {
+	case Begun, Ticked:
+	case Dialed:
+		m.dialed(e)
+	case DialFailed:
+		m.dialFailed(e)
+	case Greeted:
+		m.greeted(e)
+	case PlainHeard:
+		m.plainHeard(e)
+	case BeatHeard:
+		m.beatHeard(e)
+	case ByeHeard:
+		m.byeHeard(e)
+	case RefusedHeard:
+		m.refusedHeard(e)
+	case LinkLost:
+		m.linkLost(e.Link)
+	case Died:
+		m.died(e)
+	case Started:
+		m.started(e.Process)
+	case StartFailed:
+		m.startFailed(e.Reason)
+	case Surveyed:
+		m.surveyed(e)
+	case LookAsked:
+		m.do(TakeSurvey{})
+	case GoodbyeStored:
+		m.goodbyeStored(e)
+	case LeaveAsked:
+		m.end(wire.Leave, e.Reason, true)
+	case StopAsked:
+		m.end(wire.Stop, e.Reason, true)
+	}
+}
+
+func (m *Machine) begun(e Begun) {
+	if e.Survey.Stopped {
+		// A start by a person has ended every earlier stop; this one came after it.
+		m.end(wire.Stop, e.Survey.StopReason, false)
+		return
+	}
+	m.hold(e.Survey.HeldFor)
+	switch s := e.Survey; {
+	case s.Holder.Known():
+		m.adopt(s.Holder, Starting)
+	case s.Recorded.Known():
+		m.adopt(s.Recorded, Starting)
+	case s.PeerLeft:
+		m.enter(Left, never)
+	default:
+		m.enter(Seeking, m.now+m.cfg.Patience)
+		m.dialNow()
+	}
+}
+
+// runTimers does what is due at m.now.
+func (m *Machine) runTimers() {
+	if m.held && m.now >= m.heldUntil {
+		m.hold(0)
+	}
+	if m.now >= m.links.beatAt {
+		m.beat()
+	}
+	if m.now >= m.links.dialAt {
+		m.dial()
+	}
+	if m.now >= m.judgeAt() {
+		m.judge()
+	}
+	if m.now >= m.phaseAt {
+		m.phaseAt = never
+		m.phaseOver()
+	}
+}
+
+// phaseOver: the patience of the current phase has ended.
+func (m *Machine) phaseOver() {
+	switch m.phase {
+	case Seeking:
+		m.reviveAfter(m.revival.budget.Next())
+	case Starting:
+		m.startOverdue()
+	case Fencing:
+		m.fenceOverdue()
+	case Reviving:
+		m.surveyForRevival()
+	case Waiting:
+		m.enter(Reviving, never)
+		m.surveyForRevival()
+	case Ending:
+		m.graceOver()
+	case Unbegun, Up, Suspect, Left, Ended:
+	}
+}
+
+// enter is the only writer of the phase.
+func (m *Machine) enter(next Phase, until time.Duration) {
+	if next != m.phase && !m.mayEnter(next) {
+		panic(fmt.Sprintf("protocol: %v cannot become %v", m.phase, next))
+	}
+	m.phase, m.phaseAt = next, until
+}
+
+func (m *Machine) mayEnter(next Phase) bool {
+	for _, p := range legal[m.phase] {
+		if p == next {
+			return true
+		}
+	}
+	return false
+}
+
+// adopt takes a process for the peer.
+func (m *Machine) adopt(p Process, phase Phase) {
+	m.peer = counterpart{process: p, since: m.now}
+	until := never
+	if phase == Starting {
+		until = m.now + m.revival.window
+	}
+	m.enter(phase, until)
+	m.links.redial = redialFirst
+	if phase == Starting {
+		m.dialNow()
+	}
+}
+
+func (m *Machine) do(a Action) { m.out = append(m.out, a) }
+
+func (m *Machine) tell(kind Kind, reason string) {
+	m.do(Emit{Notice{Kind: kind, PID: m.peer.process.PID, Generation: m.peer.generation, Reason: reason}})
+}

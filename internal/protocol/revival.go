@@ -1,0 +1,226 @@
+package protocol
+
+import (
+	"time"
+
+	"github.com/pairguard/pairguard/internal/restart"
+)
+
+// revival is everything between a death and the next life.
+type revival struct {
+	budget   *restart.Budget
+	count    uint64
+	noticed  time.Duration // when the absence began; never: there is none
+	startAt  time.Duration // the budget allows the next start from here on
+	spawning bool          // a Spawn has not reported back yet
+	token    uint64        // of the newest survey that decides something
+	awaited  bool          // that survey has not come back yet
+	obituary string        // how a process ended that never spoke
+	failures int           // starts in a row that came to nothing
+	speaker  bool          // a process of this name has said HELLO before
+	minimum  time.Duration // the configured start timeout
+	window   time.Duration // how long a start may take before it is reported
+}
+
+// slowestWindow bounds the doubling of the start window.
+const slowestWindow = 10 * time.Minute
+
+func newRevival(cfg Config) revival {
+	return revival{
+		budget: restart.New(cfg.Restart, cfg.Random), noticed: never,
+		minimum: cfg.StartTimeout, window: cfg.StartTimeout,
+	}
+}
+
+// settled: a process has spoken, this long after we first knew of it. A slow
+// starter is given three times as long the next time.
+func (r *revival) settled(took time.Duration) {
+	r.failures, r.obituary = 0, ""
+	r.window = max(r.minimum, min(3*took, slowestWindow))
+}
+
+func (m *Machine) died(e Died) {
+	if e.Process != m.peer.process {
+		return // an earlier one, or one that lost the race for the name
+	}
+	switch m.phase {
+	case Starting, Up, Suspect:
+		if m.peer.spoke {
+			m.tell(PeerDead, e.Exit)
+			m.mourn("")
+			return
+		}
+		m.mourn(e.Exit)
+	case Fencing:
+		m.tell(PeerFenced, e.Exit)
+		m.mourn("")
+	case Ending:
+		m.peer = counterpart{}
+		m.finishIfAlone()
+	case Left:
+		m.peer = counterpart{}
+	case Unbegun, Seeking, Reviving, Waiting, Ended:
+	}
+}
+
+// mourn: the peer is dead. An obituary is given for one that never spoke: whether
+// that is worth telling depends on who holds the name.
+func (m *Machine) mourn(obituary string) {
+	if m.revival.noticed == never {
+		m.revival.noticed = m.now
+	}
+	m.revival.obituary = obituary
+	m.revival.budget.Ran(m.now - m.peer.since)
+	m.reviveAfter(m.revival.budget.Next())
+}
+
+func (m *Machine) reviveAfter(delay time.Duration) {
+	m.dropLinks()
+	m.peer = counterpart{}
+	m.revival.startAt = m.now + delay
+	m.enter(Reviving, never)
+	m.surveyForRevival()
+}
+
+func (m *Machine) surveyForRevival() {
+	m.revival.token++
+	m.revival.awaited = true
+	m.do(TakeSurvey{m.revival.token})
+}
+
+func (m *Machine) surveyed(e Surveyed) {
+	if m.phase == Ending {
+		return
+	}
+	if e.Survey.Err == "" {
+		if e.Survey.Stopped {
+			m.end(stopKind, e.Survey.StopReason, false)
+			return
+		}
+		m.hold(e.Survey.HeldFor)
+	}
+	if !m.revival.awaited || e.Token != m.revival.token {
+		return
+	}
+	m.revival.awaited = false
+	switch m.phase {
+	case Reviving:
+		m.decide(e.Survey)
+	case Starting:
+		m.startChecked(e.Survey)
+	}
+}
+
+// decide: the peer is proved dead and this is what the folder said after the
+// proof. Only the last case starts anything.
+func (m *Machine) decide(s Survey) {
+	m.obituary(s)
+	switch {
+	case s.Err != "":
+		m.failed("the folder cannot be read: " + s.Err)
+		m.enter(Waiting, m.now+resurvey)
+	case s.Holder.Known():
+		m.adopt(s.Holder, Starting)
+	case s.HolderUnseen:
+		m.failed("its name is held by a process that cannot be seen from here (another PID namespace?)")
+		m.enter(Waiting, m.now+resurvey)
+	case s.Recorded.Known():
+		m.adopt(s.Recorded, Starting)
+	case s.PeerLeft:
+		m.revival.noticed = never
+		m.tell(PeerLeft, "")
+		m.enter(Left, never)
+	case m.held:
+		m.enter(Waiting, m.heldUntil)
+	case m.now < m.revival.startAt:
+		m.enter(Waiting, m.revival.startAt)
+	case m.revival.spawning:
+		// The earlier Spawn reports back first.
+	default:
+		m.revival.spawning = true
+		m.do(Spawn{})
+	}
+}
+
+// obituary tells of a process that ended before it spoke, unless it ended because
+// another one holds the name.
+func (m *Machine) obituary(s Survey) {
+	if m.revival.obituary == "" {
+		return
+	}
+	if s.Err == "" && !s.Holder.Known() && !s.HolderUnseen {
+		m.failed("it ended before it said HELLO: " + m.revival.obituary)
+	}
+	m.revival.obituary = ""
+}
+
+// failed tells of the 1st, 2nd, 4th, 8th ... failure in a row, so that a peer that
+// can never start does not fill the log.
+func (m *Machine) failed(reason string) {
+	if m.revival.failures++; powerOfTwo(m.revival.failures) {
+		m.tell(PeerFailed, reason)
+	}
+}
+
+func (m *Machine) started(p Process) {
+	m.revival.spawning = false
+	switch {
+	case m.phase == Ending:
+		m.startedWhileEnding(p)
+	case m.phase == Reviving:
+		m.countRevival()
+		m.peer = counterpart{process: p, since: m.now}
+		m.enter(Starting, m.now+m.revival.window)
+		m.links.redial = m.cfg.Heartbeat // it dials us; we look whether it is one that does not
+		m.dialLater()
+		m.tell(PeerStarted, "")
+	case m.peer.process == p:
+		// It greeted us before we heard that it was started.
+		m.countRevival()
+		m.tell(PeerStarted, "")
+	}
+}
+
+func (m *Machine) countRevival() {
+	if m.revival.noticed != never || m.peer.spoke {
+		m.revival.count++
+	}
+}
+
+func (m *Machine) startFailed(reason string) {
+	m.revival.spawning = false
+	switch m.phase {
+	case Ending:
+		m.finishIfAlone()
+	case Reviving:
+		m.failed("it cannot be started: " + reason)
+		m.revival.startAt = m.now + max(m.revival.budget.Next(), failedStart)
+		m.enter(Waiting, m.revival.startAt)
+	}
+}
+
+// startOverdue: a started process has not spoken for the whole window.
+func (m *Machine) startOverdue() {
+	if !m.peer.reported {
+		m.peer.reported = true
+		m.tell(PeerSilent, "it never said HELLO: guarded against death only; for unmodified programs use `pairguard run`")
+	}
+	m.revival.window = min(2*m.revival.window, slowestWindow)
+	m.phaseAt = m.now + m.revival.window
+	if m.revival.speaker && !m.held {
+		m.surveyForRevival() // does it hold its name?
+	}
+}
+
+// startChecked: the start of a program that is known to say HELLO is overdue. One
+// that holds its name is left alone; one that has not even come that far is
+// judged, and the next start gets twice the time.
+func (m *Machine) startChecked(s Survey) {
+	switch {
+	case s.Err != "", s.HolderUnseen, s.Holder == m.peer.process:
+	case s.Holder.Known():
+		m.adopt(s.Holder, Starting)
+	default:
+		m.hung("it was started and has not taken its name")
+	}
+}
