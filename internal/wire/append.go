@@ -158,14 +158,22 @@ func encodedLen(c byte) int {
 // appendWord writes an unknown first word so that it stays one word: only what is not printable, and the space, is encoded.
 func appendWord(dst []byte, word string) []byte {
 	room := MaxLine - 1
-	for i := 0; i < len(word) && room >= 3; i++ {
-		n := len(dst)
-		if c := word[i]; c > ' ' && c <= '~' {
+	for i := range len(word) {
+		c := word[i]
+		printable := c > ' ' && c <= '~'
+		if printable {
+			room--
+		} else {
+			room -= 3
+		}
+		if room < 0 {
+			break
+		}
+		if printable {
 			dst = append(dst, c)
 		} else {
 			dst = appendHex(dst, c)
 		}
-		room -= len(dst) - n
 	}
 	return dst
 }

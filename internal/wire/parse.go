@@ -22,7 +22,7 @@ func Parse(line []byte) (Message, error) {
 		return Unknown{Word: string(appendWord(nil, word))}, nil
 	}
 	if i := strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r > '~' }); i >= 0 {
-		return nil, malformed(word, "byte %d is not printable ASCII; encode it as %%XX", i)
+		return nil, malformed(word, "byte %d is not printable ASCII; encode it as %%XX", i+1)
 	}
 	return parse(rest)
 }
@@ -50,13 +50,13 @@ func parseHello(rest string) (Message, error) {
 func parseBeat(rest string) (Message, error) {
 	f := fields{word: "BEAT"}
 	seq, rest, _ := strings.Cut(rest, " ")
-	m := Beat{Seq: f.parseNumber("sequence number", seq)}
+	m := Beat{Seq: f.parseNumber("sequence number ", seq)}
 	f.split(rest)
 	m.Healthy = f.health()
-	if _, there := f.values["age_ms"]; there {
+	if f.has("age_ms") {
 		m.Age = f.millis("age_ms")
 	}
-	m.Reason = f.values["reason"]
+	m.Reason = f.optional("reason")
 	return f.result(m)
 }
 
@@ -75,7 +75,7 @@ func parseBye(rest string) (Message, error) {
 		return Unknown{Word: "BYE"}, nil
 	}
 	f.split(rest)
-	m.Reason = f.values["reason"]
+	m.Reason = f.optional("reason")
 	return f.result(m)
 }
 
@@ -92,7 +92,7 @@ func parseStatus(rest string) (Message, error) {
 	m.Self = f.name("self")
 	m.PID = f.pid("pid")
 	m.Peer = f.name("peer")
-	if _, there := f.values["peer_pid"]; there {
+	if f.has("peer_pid") {
 		m.PeerPID = f.pid("peer_pid")
 	}
 	m.Phase = f.required("phase")
@@ -107,13 +107,15 @@ func parseStatus(rest string) (Message, error) {
 func parseRefused(rest string) (Message, error) {
 	f := fields{word: "REFUSED"}
 	f.split(rest)
-	return f.result(Refused{Reason: f.values["reason"]})
+	return f.result(Refused{Reason: f.optional("reason")})
 }
 
-// fields are the key=value words of one line and the first thing found wrong with it.
+// fields are the key=value words of one line and the first thing found wrong with it. What no getter asks for is unknown here
+// and never looked at.
 type fields struct {
 	word    string
-	values  map[string]string
+	values  map[string]string // as they stand in the line
+	twice   map[string]bool
 	err     error
 	foreign bool // of another version: nothing that is missing or strange is an error
 }
@@ -135,7 +137,7 @@ func (f *fields) result(m Message) (Message, error) {
 func (f *fields) version(rest *string) int {
 	var word string
 	word, *rest, _ = strings.Cut(*rest, " ")
-	v := f.parseNumber("version", word)
+	v := f.parseNumber("version ", word)
 	if v == 0 || v > maxPID {
 		f.fail("version %s is out of range", quote(word))
 	}
@@ -143,10 +145,9 @@ func (f *fields) version(rest *string) int {
 	return int(v & maxPID)
 }
 
-// split reads key=value words. A word without '=' is unknown and ignored like an unknown key; a key said twice, or an empty
-// word (two spaces), is an error.
+// split finds the key=value words. A word without '=' is ignored like an unknown key; an empty word (two spaces) is an error.
 func (f *fields) split(rest string) {
-	f.values = map[string]string{}
+	f.values, f.twice = map[string]string{}, map[string]bool{}
 	for rest != "" {
 		var word string
 		var more bool
@@ -158,11 +159,31 @@ func (f *fields) split(rest string) {
 		if !pair {
 			continue
 		}
-		if _, twice := f.values[key]; twice {
-			f.fail("%s= is said twice", quote(key))
+		if f.has(key) {
+			f.twice[key] = true
 		}
-		f.values[key] = f.decode(key, value)
+		f.values[key] = value
 	}
+}
+
+func (f *fields) has(key string) bool {
+	_, there := f.values[key]
+	return there
+}
+
+// optional is the decoded value of key, "" when the line does not have it.
+func (f *fields) optional(key string) string {
+	if f.twice[key] {
+		f.fail("%s= is said twice", key)
+	}
+	return f.decode(key, f.values[key])
+}
+
+func (f *fields) required(key string) string {
+	if !f.has(key) {
+		f.fail("%s= is missing", key)
+	}
+	return f.optional(key)
 }
 
 func (f *fields) decode(key, value string) string {
@@ -173,13 +194,13 @@ func (f *fields) decode(key, value string) string {
 	for i := 0; i < len(value); i++ {
 		switch c := value[i]; c {
 		case '=':
-			f.fail("%s: a second '=' in %s; encode it as %%3D", quote(key), quote(value))
+			f.fail("%s= has a second '=' in %s; encode it as %%3D", key, quote(value))
 			return ""
 		case '%':
 			hex := value[i+1 : min(i+3, len(value))]
 			v, err := strconv.ParseUint(hex, 16, 8)
 			if err != nil || len(hex) < 2 {
-				f.fail("%s: %%%s is not %%XX", quote(key), hex)
+				f.fail("%s= has %s where %%XX is needed", key, quote("%"+hex))
 				return ""
 			}
 			b.WriteByte(byte(v))
@@ -189,14 +210,6 @@ func (f *fields) decode(key, value string) string {
 		}
 	}
 	return b.String()
-}
-
-func (f *fields) required(key string) string {
-	v, there := f.values[key]
-	if !there {
-		f.fail("%s= is missing", key)
-	}
-	return v
 }
 
 func (f *fields) name(key string) string {
@@ -210,7 +223,7 @@ func (f *fields) name(key string) string {
 func (f *fields) parseNumber(what, word string) uint64 {
 	v, err := strconv.ParseUint(word, 10, 64)
 	if err != nil {
-		f.fail("%s %s is not a number from 0 to 2^64-1", what, quote(word))
+		f.fail("%s%s is not a number from 0 to 2^64-1", what, quote(word))
 		return 0
 	}
 	return v
