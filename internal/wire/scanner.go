@@ -42,7 +42,7 @@ func (s *Scanner) Next() (Message, bool, error) {
 }
 
 // LooksLikeHello says what an inbound connection is from its first bytes: one of ours begins with "HELLO " or "LOOK", anything
-// else is a plain peer (protocol.md §6). While decided is false more bytes are needed.
+// else is a plain peer (protocol.md §7). While decided is false more bytes are needed.
 func LooksLikeHello(prefix []byte) (hello, decided bool) {
 	for _, word := range []string{"HELLO ", "LOOK"} {
 		n := min(len(prefix), len(word))
