@@ -14,7 +14,8 @@ type ID struct {
 	PID int `json:"pid"`
 	// Start is the kernel's own start time of the process, in the unit of the
 	// operating system (Linux: clock ticks since boot, field 22 of
-	// /proc/PID/stat). Only equality means anything.
+	// /proc/PID/stat). Only equality means anything. A tick is 10 ms: a number
+	// would have to be used again within that to be mistaken.
 	Start uint64 `json:"start"`
 }
 
