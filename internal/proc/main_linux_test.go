@@ -34,6 +34,7 @@ func TestMain(m *testing.M) {
 		play(role)
 		os.Exit(0)
 	}
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // or each process takes a second to end
 	goleak.VerifyTestMain(m)
 }
 

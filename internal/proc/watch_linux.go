@@ -80,7 +80,7 @@ func (w *watcher) open() error {
 // remove ends the watching of h and reports whether that was before its death.
 func (w *watcher) remove(h *Handle) bool {
 	w.mu.Lock()
-	watched := w.forget(h.sys.token, h.sys.pidfd) != nil
+	watched := w.forget(h.sys.token) != nil
 	idle := w.closeIfIdle()
 	w.mu.Unlock()
 	if idle != nil {
@@ -89,16 +89,17 @@ func (w *watcher) remove(h *Handle) bool {
 	return watched
 }
 
-// forget takes one handle out of the set; mu is held. The entry is deleted by
+// forget takes one handle out of the set; mu is held. Only then may its pidfd be
+// looked at without its own lock: nobody gives it back while it is in the map. The entry is deleted by
 // name: closing the descriptor does not do it while a just-forked child of this
 // process has a copy.
-func (w *watcher) forget(token uint64, pidfd int) *Handle {
+func (w *watcher) forget(token uint64) *Handle {
 	h := w.watched[token]
 	if h == nil {
 		return nil
 	}
 	delete(w.watched, token)
-	_ = w.control(unix.EPOLL_CTL_DEL, pidfd, nil)
+	_ = w.control(unix.EPOLL_CTL_DEL, h.sys.pidfd, nil)
 	return h
 }
 
@@ -158,14 +159,12 @@ func (w *watcher) drain(fd int, epoll *os.File, events []unix.EpollEvent) bool {
 
 func (w *watcher) died(token uint64) {
 	w.mu.Lock()
-	h := w.watched[token]
-	if h == nil {
-		w.mu.Unlock()
-		return
+	h := w.forget(token)
+	if h != nil {
+		w.closeIfIdle() // run closes it
 	}
-	// Its lock is not needed: while the handle is in the map, nobody changes pidfd.
-	w.forget(token, h.sys.pidfd)
-	w.closeIfIdle() // run closes it
 	w.mu.Unlock()
-	h.died()
+	if h != nil {
+		h.died()
+	}
 }
