@@ -62,8 +62,12 @@ func (m *Machine) goodbyeStored(e GoodbyeStored) {
 // farewell: the goodbye stands. A leave is done with it; a stop waits for those
 // who do not hear of it by themselves.
 func (m *Machine) farewell() {
-	if m.links.out != 0 && !m.peer.plain {
-		m.sayBye(m.links.out)
+	// On either link: our own may not be open yet, and whoever hears nothing more
+	// from us would have to judge us hung.
+	for _, l := range []Link{m.links.out, m.links.in} {
+		if l != 0 && !m.peer.plain {
+			m.sayBye(l)
+		}
 	}
 	m.phaseAt = m.now + m.cfg.Grace
 	deaf := m.peer.plain || !m.peer.spoke
