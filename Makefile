@@ -1,0 +1,34 @@
+# One verb for each thing that is done here. CONTRIBUTING.md says when to use which.
+
+SHELL := /bin/sh
+FUZZTIME ?= 30s
+# For a long simulation: make sim SEED=1 RUNS=100000
+SEED ?= 1
+RUNS ?= 1000
+
+.PHONY: help test check build sim fuzz readme-test seed-claims
+
+help: ## show the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+test: ## everything that has to hold, on this machine: check, then all tests with the race detector
+	@scripts/test.sh
+
+check: ## format, vet and build for every system, staticcheck, the rules of the house
+	@scripts/check.sh
+	go test ./internal/tidy
+
+build: ## the command, as bin/pairguard
+	CGO_ENABLED=0 go build -trimpath -o bin/pairguard ./cmd/pairguard
+
+sim: ## many simulated fault schedules; SEED and RUNS say which
+	go test ./internal/sim -run TestSim -count 1 -timeout 0 -args -seed $(SEED) -runs $(RUNS)
+
+fuzz: ## each fuzz target for FUZZTIME
+	@scripts/fuzz.sh $(FUZZTIME)
+
+readme-test: ## run what README.md and README.zh-CN.md show, in a fresh clone with empty Go caches
+	@scripts/readme-test.sh
+
+seed-claims: ## measure the seven claims of the article that the idea comes from
+	go run ./bench/seedclaims

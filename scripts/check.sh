@@ -1,0 +1,36 @@
+#!/bin/sh
+# make check: what can be said of the code without running it. The first line that fails does not hide the others.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+status=0
+
+say() { printf '%s\n' "$*"; }
+step() {
+	say "== $1"
+	shift
+	"$@" || { say "FAIL: $*" >&2; status=1; }
+}
+
+formatted() {
+	files=$(gofmt -l .) || return 1
+	[ -z "$files" ] && return 0
+	say "not formatted, run gofmt -w on:" "$files"
+	return 1
+}
+
+# for_system SYSTEM ARCHITECTURE VERB...: without cgo, as releases are built.
+for_system() {
+	GOOS=$1 GOARCH=$2
+	shift 2
+	CGO_ENABLED=0 GOOS=$GOOS GOARCH=$GOARCH go "$@" ./...
+}
+
+step "gofmt" formatted
+for target in linux/amd64 darwin/arm64 windows/amd64; do
+	step "vet $target" for_system "${target%/*}" "${target#*/}" vet
+done
+for target in linux/amd64 linux/arm64 linux/386 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64 freebsd/amd64; do
+	step "build $target" for_system "${target%/*}" "${target#*/}" build
+done
+step "staticcheck" go tool staticcheck ./...
+exit $status
