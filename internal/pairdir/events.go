@@ -1,0 +1,186 @@
+package pairdir
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"sync"
+	"time"
+)
+
+const (
+	logSuffix    = ".events.jsonl"
+	oldLogSuffix = ".events.1.jsonl"
+	// maxLog is the size at which an event log is rotated, in bytes.
+	maxLog = 1 << 20
+	// maxEventLine is the longest line that is read, in bytes.
+	maxEventLine = 64 << 10
+)
+
+// Record is one event: a line of KEY.events.jsonl. The JSON names are stable.
+type Record struct {
+	Time       time.Time `json:"time"`
+	Event      string    `json:"event"`
+	Self       string    `json:"self"`
+	Peer       string    `json:"peer"`
+	PeerPID    int       `json:"peer_pid,omitempty"`
+	Generation uint64    `json:"generation,omitempty"`
+	Reason     string    `json:"reason,omitempty"`
+	AfterMS    *float64  `json:"after_ms,omitempty"` // milliseconds; nil: does not apply
+}
+
+func parseEvent(line []byte) (r Record, err error) {
+	if err := json.Unmarshal(line, &r); err != nil {
+		return Record{}, err
+	}
+	if r.Event == "" || r.Time.IsZero() {
+		return Record{}, errors.New("it has no event or no time")
+	}
+	return r, nil
+}
+
+// UnreadableError reports event lines that were skipped.
+type UnreadableError struct{ Lines int }
+
+// Error says how many.
+func (e *UnreadableError) Error() string {
+	return fmt.Sprintf("%d lines of the event logs cannot be read and were skipped", e.Lines)
+}
+
+// Log is the event log of one name, written by the holder of the name alone.
+// Safe for concurrent use.
+type Log struct {
+	dir  *Dir
+	path string
+	old  string
+
+	mu   sync.Mutex // guards the fields that follow
+	file *os.File   // nil: closed, or to be opened again
+	size int64
+	torn bool // the last line lacks its end
+	lost uint64
+	end  bool
+}
+
+// OpenLog opens the event log of n for appending.
+func (d *Dir) OpenLog(n Name) (*Log, error) {
+	l := &Log{dir: d, path: d.file(n, logSuffix), old: d.file(n, oldLogSuffix)}
+	return l, l.open()
+}
+
+// open opens the file at the log's path and finds out how it ends.
+func (l *Log) open() error {
+	f, err := os.OpenFile(l.path, os.O_RDWR|os.O_CREATE|os.O_APPEND|openNoWait, 0o600)
+	if err != nil {
+		return fmt.Errorf("event log %s: %w; remove it", l.path, err)
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("is not a regular file")
+	}
+	if err != nil {
+		_ = f.Close()
+		return fmt.Errorf("event log %s: %w; remove it", l.path, err)
+	}
+	last := []byte{'\n'}
+	if info.Size() > 0 {
+		_, _ = f.ReadAt(last, info.Size()-1)
+	}
+	l.file, l.size, l.torn = f, info.Size(), last[0] != '\n'
+	return nil
+}
+
+// Append writes one event with one write; a full or broken disk loses the event,
+// which is counted and reported, and never more than that one. It waits for the
+// disk if the disk hangs: call it where waiting does no harm.
+func (l *Log) Append(r Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.append(r); err != nil {
+		l.lost++
+		return err
+	}
+	return nil
+}
+
+func (l *Log) append(r Record) error {
+	if l.end {
+		return fmt.Errorf("event log %s: %w", l.path, os.ErrClosed)
+	}
+	line, err := encodeEvent(r)
+	if err != nil {
+		return fmt.Errorf("event log %s: %w", l.path, err)
+	}
+	if err := l.ready(int64(len(line))); err != nil {
+		return err
+	}
+	if l.torn {
+		line = append([]byte{'\n'}, line...)
+	}
+	n, err := l.dir.disk.write(l.file, line)
+	if err == nil {
+		l.size, l.torn = l.size+int64(n), false
+		return nil
+	}
+	if n > 0 && l.file.Truncate(l.size) != nil {
+		l.size, l.torn = l.size+int64(n), true
+	}
+	return fmt.Errorf("event log %s: %w; make room on the disk", l.path, err)
+}
+
+func encodeEvent(r Record) ([]byte, error) {
+	if r.AfterMS != nil && (math.IsNaN(*r.AfterMS) || math.IsInf(*r.AfterMS, 0)) {
+		r.AfterMS = nil // JSON has no such number
+	}
+	line, err := json.Marshal(r)
+	if err == nil && len(line) >= maxEventLine {
+		err = fmt.Errorf("event has %d bytes, at most %d are allowed", len(line), maxEventLine)
+	}
+	return append(line, '\n'), err
+}
+
+// ready makes sure that the file at the path is open and has room for more.
+func (l *Log) ready(more int64) error {
+	if l.file != nil {
+		here, err := l.file.Stat()
+		there, err2 := os.Lstat(l.path)
+		if err != nil || err2 != nil || !os.SameFile(here, there) {
+			_ = l.file.Close() // somebody removed or moved it
+			l.file = nil
+		}
+	}
+	if l.file != nil && l.size > 0 && l.size+more > maxLog {
+		_ = l.file.Close() // Windows renames no open file
+		l.file = nil
+		if err := l.dir.disk.rename(l.path, l.old); err != nil {
+			return fmt.Errorf("event log %s: cannot be rotated: %w", l.path, err)
+		}
+	}
+	if l.file != nil {
+		return nil
+	}
+	return l.open()
+}
+
+// Lost returns how many events Append could not write.
+func (l *Log) Lost() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lost
+}
+
+// Close ends the log; more Append calls are an error.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.end {
+		return nil
+	}
+	l.end = true
+	if l.file == nil {
+		return nil
+	}
+	return l.file.Close()
+}

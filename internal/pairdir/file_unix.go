@@ -1,0 +1,20 @@
+//go:build unix
+
+package pairdir
+
+import (
+	"os"
+	"syscall"
+)
+
+// openNoWait keeps open from following a link or waiting for a pipe's writer.
+const openNoWait = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
+
+// syncFolder makes renames in the folder outlive a power failure, as far as the
+// file system can.
+func syncFolder(path string) {
+	if f, err := os.Open(path); err == nil {
+		_ = f.Sync()
+		_ = f.Close()
+	}
+}

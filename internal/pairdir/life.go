@@ -1,0 +1,169 @@
+package pairdir
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pairguard/pairguard/internal/proc"
+)
+
+// Life is the newest life of a name: KEY.life. Its rename into place is the
+// instant in which the life begins and a leave of the life before ends.
+type Life struct {
+	Name       string    `json:"name"`
+	Peer       string    `json:"peer"`
+	Generation uint64    `json:"generation"` // counts the lives of the name, from 1
+	Process    proc.ID   `json:"process"`
+	Started    time.Time `json:"started"`
+	Revived    bool      `json:"revived"` // started by its peer, not by a person
+}
+
+// Member is a name that has lived in the folder.
+type Member struct {
+	Name Name
+	Peer Name // the zero Name when its peer's name cannot be parsed here
+	Life Life
+}
+
+// maxGeneration is beyond what any name can reach: above it a number is damage,
+// and counting on would wrap around.
+const maxGeneration = 1 << 62
+
+func parseLife(b []byte) (l Life, err error) {
+	err = parseRecord(b, &l, func() error {
+		switch {
+		case l.Name == "":
+			return errors.New("it has no name")
+		case l.Generation == 0 || l.Generation > maxGeneration:
+			return fmt.Errorf("its generation is %d", l.Generation)
+		case l.Process.PID <= 0:
+			return errors.New("it names no process")
+		}
+		return nil
+	})
+	return l, err
+}
+
+// BeginLife records that this process, which must hold n, begins the next life
+// of n with the given peer. The generation is above every one on record. The
+// error is clear and the old life stays when the record cannot be stored.
+func (d *Dir) BeginLife(n, peer Name, revived bool) (Life, error) {
+	if !d.holding(n) {
+		return Life{}, fmt.Errorf("name %s: %w by this process; claim it first", n, ErrNotHeld)
+	}
+	self, err := proc.Self()
+	if err != nil {
+		return Life{}, fmt.Errorf("name %s: %w", n, err)
+	}
+	last, err := d.lastGeneration(n)
+	if err != nil {
+		return Life{}, err
+	}
+	l := Life{Name: n.text, Peer: peer.text, Generation: last + 1, Process: self, Started: time.Now(), Revived: revived}
+	if err := d.store(d.file(n, ".life"), l, onDisk, n.key); err != nil {
+		return Life{}, err
+	}
+	// From here on the leave counts no more, as its generation is an older one.
+	// Dying before the removal changes nothing.
+	_ = d.remove(d.file(n, ".leave"))
+	return l, nil
+}
+
+// lastGeneration is the highest one of any record of n, so that a lost life
+// record does not make an old leave look like a new one.
+func (d *Dir) lastGeneration(n Name) (uint64, error) {
+	var last uint64
+	l, _, err := d.ReadLife(n)
+	if err := ignoreDamage(err); err != nil {
+		return 0, err
+	}
+	last = l.Generation
+	s, _, err := d.ReadSpawn(n)
+	if ignoreDamage(err) == nil && s.Generation > 0 {
+		last = max(last, s.Generation-1) // the spawn's is that of the life to come
+	}
+	leave, found, err := d.readGoodbye(d.file(n, ".leave"))
+	if err != nil {
+		return 0, err
+	}
+	if found && leave.Damaged != nil {
+		// It counts until the new life begins, and says so from now on; removing it
+		// first would leave an instant in which nothing is announced.
+		last = max(last, 1)
+		g := Goodbye{Name: n.text, Generation: last, Reason: "damaged record", Time: time.Now()}
+		if err := d.StoreLeave(n, g); err != nil {
+			return 0, err
+		}
+	}
+	return max(last, leave.Generation), nil
+}
+
+func ignoreDamage(err error) error {
+	var damaged *DamagedError
+	if errors.As(err, &damaged) {
+		return nil
+	}
+	return err
+}
+
+// ReadLife returns the newest life of n. A damaged record is a *DamagedError.
+func (d *Dir) ReadLife(n Name) (l Life, found bool, err error) {
+	return d.readLife(d.file(n, ".life"))
+}
+
+func (d *Dir) readLife(path string) (l Life, found bool, err error) {
+	found, err = d.load(path, func(b []byte) (err error) {
+		l, err = parseLife(b)
+		return err
+	})
+	if !found {
+		l = Life{}
+	}
+	return l, found, err
+}
+
+// Members returns the names that have a life record, in the order of their
+// files. Damaged records are reported in the error, which does not spoil the
+// rest.
+func (d *Dir) Members() ([]Member, error) {
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return nil, fmt.Errorf("folder %s: %w", d.path, err)
+	}
+	var members []Member
+	var errs []error
+	for _, e := range entries {
+		key, ok := strings.CutSuffix(e.Name(), ".life")
+		if !ok || strings.HasPrefix(key, "~") {
+			continue
+		}
+		m, found, err := d.member(filepath.Join(d.path, e.Name()), key)
+		if err != nil {
+			errs = append(errs, err)
+		} else if found {
+			members = append(members, m)
+		}
+	}
+	return members, errors.Join(errs...)
+}
+
+func (d *Dir) member(path, key string) (m Member, found bool, err error) {
+	m.Life, found, err = d.readLife(path)
+	if err != nil || !found {
+		return m, false, err
+	}
+	if m.Name, err = d.Name(m.Life.Name); err != nil {
+		return m, false, fmt.Errorf("record %s: %w; remove it", path, err)
+	}
+	if m.Name.key != key && !m.Name.plain {
+		return m, false, fmt.Errorf("record %s: is that of %s; remove it", path, m.Life.Name)
+	}
+	// $TMPDIR may differ here: the file decides which name is meant.
+	m.Name.key = key
+	m.Peer, _ = d.Name(m.Life.Peer)
+	return m, true, nil
+}

@@ -1,0 +1,153 @@
+package pairdir
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// recordVersion stands in every record; another one cannot be read.
+const recordVersion = 1
+
+// recordRoom is the most bytes a record may have, and the size of a reserve.
+const recordRoom = 4096
+
+// maxReason bounds a reason, in bytes, so that any record fits recordRoom even
+// when JSON escapes every byte of it into six.
+const maxReason = 400
+
+// DamagedError reports a record that could not be read. The file was set aside,
+// and the caller goes on as if there had been none.
+type DamagedError struct {
+	Path  string // the record
+	Moved string // where it is now; empty when it could not be moved
+	Err   error  // what is wrong with it
+}
+
+// Error says what is wrong and what was done.
+func (e *DamagedError) Error() string {
+	done := "and could not be set aside; remove it"
+	if e.Moved != "" {
+		done = "set aside as " + filepath.Base(e.Moved) + ", going on without it"
+	}
+	return fmt.Sprintf("record %s: damaged (%v); %s", e.Path, e.Err, done)
+}
+
+// Unwrap returns what is wrong with the record.
+func (e *DamagedError) Unwrap() error { return e.Err }
+
+// header is what all records begin with.
+type header struct {
+	Version int `json:"version"`
+}
+
+// parseRecord decodes b into v, a pointer to a record, and lets check judge it.
+func parseRecord(b []byte, v any, check func() error) error {
+	b = bytes.TrimRight(b, "\n ")
+	if len(b) == 0 {
+		return errors.New("it is empty")
+	}
+	var h header
+	if err := json.Unmarshal(b, &h); err != nil {
+		return err
+	}
+	if h.Version != recordVersion {
+		return fmt.Errorf("version is %d, this program reads %d", h.Version, recordVersion)
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return err
+	}
+	return check()
+}
+
+// encodeRecord gives v, a record without version, its version.
+func encodeRecord(v any) ([]byte, error) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	b := fmt.Appendf(nil, `{"version":%d,`, recordVersion)
+	b = append(b, body[1:]...)
+	b = append(b, '\n')
+	if len(b) > recordRoom {
+		return nil, fmt.Errorf("has %d bytes, at most %d are allowed", len(b), recordRoom)
+	}
+	return b, nil
+}
+
+// readFile returns the bytes of a record and the file they came from. Anything
+// but a regular file of a fair size is damage, and is never waited for.
+func readFile(path string) ([]byte, fs.FileInfo, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, info, &damage{errors.New("it is not a regular file")}
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|openNoWait, 0)
+	if err != nil {
+		return nil, info, err
+	}
+	defer f.Close()
+	if info, err = f.Stat(); err != nil {
+		return nil, info, err
+	}
+	b, err := io.ReadAll(io.LimitReader(f, recordRoom+1))
+	if err != nil {
+		return nil, info, err
+	}
+	if len(b) > recordRoom {
+		return nil, info, &damage{fmt.Errorf("it is longer than %d bytes", recordRoom)}
+	}
+	return b, info, nil
+}
+
+// damage marks an error of the content, as opposed to one of reading it.
+type damage struct{ error }
+
+func (d *damage) Unwrap() error { return d.error }
+
+// load reads the record at path with parse. A missing one is found == false; a
+// damaged one is set aside and reported as *DamagedError.
+func (d *Dir) load(path string, parse func([]byte) error) (found bool, err error) {
+	b, info, err := readFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	var bad *damage
+	if err == nil {
+		err = parse(b)
+	} else if !errors.As(err, &bad) {
+		return false, fmt.Errorf("record %s: %w; make it readable or remove it", path, err)
+	}
+	if err == nil {
+		return true, nil
+	}
+	return false, &DamagedError{Path: path, Moved: setAside(path, info), Err: err}
+}
+
+// setAside renames a damaged record and returns its new path. A writer may have
+// renamed a good one into its place meanwhile; that one is put back, unless yet
+// another is there already.
+func setAside(path string, read fs.FileInfo) string {
+	if now, err := os.Lstat(path); err != nil || !os.SameFile(now, read) {
+		return ""
+	}
+	aside := path + ".damaged"
+	_ = os.Remove(aside) // a folder is not replaced by a rename
+	if err := os.Rename(path, aside); err != nil {
+		return ""
+	}
+	if moved, err := os.Lstat(aside); err == nil && !os.SameFile(moved, read) {
+		_ = os.Link(aside, path)
+		_ = os.Remove(aside)
+		return ""
+	}
+	return aside
+}

@@ -1,0 +1,302 @@
+package pairdir
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestLifeCountsGenerations(t *testing.T) {
+	d := testDir(t)
+	a, b := d.mustName(t, "procA"), d.mustName(t, "procB")
+	if _, err := d.BeginLife(a, b, false); !errors.Is(err, ErrNotHeld) {
+		t.Fatalf("a life begins without the name lock: %v", err)
+	}
+	mustClaim(t, d, a)
+	for want := uint64(1); want <= 3; want++ {
+		l, err := d.BeginLife(a, b, want > 1)
+		mustDo(t, err)
+		read, found, err := d.ReadLife(a)
+		mustDo(t, err)
+		if l.Generation != want || !found || read.Generation != want || read.Process.PID != os.Getpid() || read.Peer != "procB" {
+			t.Fatalf("want generation %d, got %+v, on record %+v", want, l, read)
+		}
+	}
+	members, err := d.Members()
+	mustDo(t, err)
+	if len(members) != 1 || members[0].Name != a || members[0].Peer != b {
+		t.Fatalf("members: %+v", members)
+	}
+}
+
+func TestLeaveCountsForTheNewestLifeOnly(t *testing.T) {
+	d := testDir(t)
+	a, b := d.mustName(t, "procA"), d.mustName(t, "procB")
+	leaves := func(want bool, when string) {
+		t.Helper()
+		if _, left, err := d.ReadLeave(a); err != nil || left != want {
+			t.Fatalf("%s: left is %v, %v", when, left, err)
+		}
+	}
+	leaves(false, "in an empty folder")
+	mustClaim(t, d, a)
+	l, err := d.BeginLife(a, b, false)
+	mustDo(t, err)
+	mustDo(t, d.StoreLeave(a, Goodbye{Name: "procA", Reason: "sigterm"}))
+	leaves(true, "after the leave")
+	old, err := os.ReadFile(d.file(a, ".leave"))
+	mustDo(t, err)
+	if _, err = d.BeginLife(a, b, false); err != nil {
+		t.Fatal(err)
+	}
+	leaves(false, "in the next life")
+	put(t, d.file(a, ".leave"), string(old)) // as if the process had died before the removal
+	leaves(false, "with the leave of the life before")
+	mustDo(t, os.Remove(d.file(a, ".life")))
+	leaves(true, "without a life on record")
+	next, err := d.BeginLife(a, b, false)
+	mustDo(t, err)
+	if next.Generation <= l.Generation {
+		t.Fatalf("a new life has the generation of an old leave: %d", next.Generation)
+	}
+	leaves(false, "in the life after that")
+	mustDo(t, d.StoreLeave(a, Goodbye{}))
+	mustDo(t, d.ClearLeave(a))
+	mustDo(t, d.ClearLeave(a))
+	leaves(false, "after taking it back")
+}
+
+func TestDamagedGoodbyesCount(t *testing.T) {
+	d := testDir(t)
+	a, b := d.mustName(t, "procA"), d.mustName(t, "procB")
+	mustClaim(t, d, a)
+	for _, bad := range append(damages(), `{"version":1,"kind":"what"}`) {
+		_, err := d.BeginLife(a, b, false)
+		mustDo(t, err)
+		put(t, d.file(a, ".leave"), bad)
+		put(t, d.stopFile(a, b), bad)
+		g, left, err := d.ReadLeave(a)
+		if err != nil || !left || g.Damaged == nil {
+			t.Errorf("leave %.30q: %+v %v %v", bad, g, left, err)
+		}
+		g, stopped, err := d.ReadStop(b, a)
+		if err != nil || !stopped || g.Damaged == nil {
+			t.Errorf("stop %.30q: %+v %v %v", bad, g, stopped, err)
+		}
+	}
+	mustDo(t, os.Remove(d.file(a, ".life")))
+	for range 2 { // also when nothing tells the generation
+		_, err := d.BeginLife(a, b, false)
+		mustDo(t, err)
+		if _, left, err := d.ReadLeave(a); left || err != nil {
+			t.Fatalf("a damaged leave outlives the start of the name: %v", err)
+		}
+	}
+}
+
+func TestStopIsOneRecordForThePair(t *testing.T) {
+	d := testDir(t)
+	a, b, c := d.mustName(t, "procA"), d.mustName(t, "/tmp/x y"), d.mustName(t, "procC")
+	mustDo(t, d.StoreStop(a, b, Goodbye{Name: "procA", Reason: strings.Repeat("停", 500)}))
+	g, stopped, err := d.ReadStop(b, a)
+	if err != nil || !stopped || g.Kind != KindStop || g.Damaged != nil || len(g.Reason) != 399 {
+		t.Fatalf("%+v %v %v", g, stopped, err)
+	}
+	if _, stopped, _ := d.ReadStop(a, c); stopped {
+		t.Error("the stop of one pair counts for another")
+	}
+	mustDo(t, d.ClearStop(b, a))
+	if _, stopped, _ := d.ReadStop(a, b); stopped {
+		t.Error("the stop is still there")
+	}
+}
+
+func TestSpawnRoundTrip(t *testing.T) {
+	d := testDir(t)
+	a := d.mustName(t, "procA")
+	want := Spawn{Token: "t", By: someProcess, Generation: 4, Time: time.Now().Round(0).UTC()}
+	mustDo(t, d.StoreSpawn(a, want))
+	if got, found, err := d.ReadSpawn(a); err != nil || !found || got != want {
+		t.Fatalf("%+v %v %v", got, found, err)
+	}
+	started := someProcess
+	want.Process, want.Claimed = &started, true
+	mustDo(t, d.StoreSpawn(a, want))
+	if got, _, err := d.ReadSpawn(a); err != nil || *got.Process != started || !got.Claimed {
+		t.Fatalf("%+v %v", got, err)
+	}
+	mustDo(t, d.ClearSpawn(a))
+	if _, found, err := d.ReadSpawn(a); found || err != nil {
+		t.Fatal("still there", err)
+	}
+}
+
+// damages are contents that no writer of this package leaves.
+func damages() []string {
+	return []string{
+		"", "\n\n", "\x00\x00\x00\x00", "{", `{"version":1`, "null", "[]", `"x"`, "{}", `{"version":2,"name":"procA"}`,
+		`{"version":"1"}`, `{"version":1}{"version":1}`, `{"version":1,"generation":-1}`, `{"version":1,"generation":1e99}`,
+		`{"version":1,"name":7}`, `{"version":1,"kind":7}`, `{"version":1,"time":"noon"}`, `{"version":1,"process":{"pid":"x"}}`,
+		`{"version":1,"generation":18446744073709551615,"name":"procA","process":{"pid":1}}`,
+		strings.Repeat(" ", recordRoom+1), strings.Repeat("x", 1<<20),
+	}
+}
+
+func TestDamagedRecordsAreSetAsideOnce(t *testing.T) {
+	d := testDir(t)
+	a := d.mustName(t, "procA")
+	for ext, read := range map[string]func() (bool, error){
+		".life":  func() (bool, error) { _, ok, err := d.ReadLife(a); return ok, err },
+		".spawn": func() (bool, error) { _, ok, err := d.ReadSpawn(a); return ok, err },
+		".hold":  func() (bool, error) { _, ok, err := d.ReadHold(a); return ok, err },
+	} {
+		path := d.file(a, ext)
+		for _, bad := range damages() {
+			put(t, path, bad)
+			ok, err := read()
+			var damaged *DamagedError
+			if ok || !errors.As(err, &damaged) || damaged.Moved != path+".damaged" {
+				t.Fatalf("%s %.40q: %v %v", ext, bad, ok, err)
+			}
+			wantError(t, ext, err, path, "set aside")
+			if kept, err := os.ReadFile(damaged.Moved); err != nil || string(kept) != bad {
+				t.Errorf("%s: not kept as it was: %v", ext, err)
+			}
+			if ok, err := read(); ok || err != nil {
+				t.Errorf("%s: reported twice: %v", ext, err)
+			}
+		}
+		mustDo(t, os.Mkdir(path, 0o700))
+		if _, err := read(); err == nil {
+			t.Errorf("%s: a folder in its place is no error", ext)
+		}
+		if ok, err := read(); ok || err != nil {
+			t.Errorf("%s: a folder in its place is not set aside: %v", ext, err)
+		}
+	}
+}
+
+func TestMembersSkipTheDamaged(t *testing.T) {
+	d := testDir(t)
+	a, b := d.mustName(t, "procA"), d.mustName(t, "qt:b c")
+	for _, n := range []Name{a, b} {
+		mustDo(t, d.store(d.file(n, ".life"), Life{Name: n.text, Peer: "x", Generation: 1, Process: someProcess}, tillReboot))
+	}
+	put(t, d.Path()+"/bad.life", "{")
+	put(t, d.Path()+"/other.life", `{"version":1,"name":"procA","peer":"x","generation":1,"process":{"pid":1}}`)
+	members, err := d.Members()
+	if len(members) != 2 || err == nil || !strings.Contains(err.Error(), "bad.life") || !strings.Contains(err.Error(), "other.life") {
+		t.Fatalf("%+v %v", members, err)
+	}
+}
+
+func TestHoldExpires(t *testing.T) {
+	wall := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	h := Hold{Until: wall.Add(time.Hour), UntilBoot: int64(2 * time.Hour), BootID: "b1", For: time.Hour}
+	for _, c := range []struct {
+		what string
+		now  instant
+		want time.Duration
+	}{
+		{"same boot", instant{wall, int64(90 * time.Minute), "b1"}, 30 * time.Minute},
+		{"same boot, wall clock set forward", instant{wall.Add(9 * time.Hour), int64(90 * time.Minute), "b1"}, 30 * time.Minute},
+		{"same boot, wall clock set back", instant{wall.Add(-9 * time.Hour), int64(3 * time.Hour), "b1"}, 0},
+		{"other boot", instant{wall.Add(15 * time.Minute), int64(time.Minute), "b2"}, 45 * time.Minute},
+		{"other boot, expired", instant{wall.Add(2 * time.Hour), int64(time.Minute), "b2"}, 0},
+		{"other boot, wall clock set back by years", instant{wall.AddDate(-5, 0, 0), int64(time.Minute), "b2"}, time.Hour},
+		{"boot unknown", instant{wall.Add(15 * time.Minute), 0, ""}, 45 * time.Minute},
+	} {
+		if got := h.remaining(c.now); got != c.want {
+			t.Errorf("%s: %v remain, want %v", c.what, got, c.want)
+		}
+	}
+}
+
+func TestHoldRoundTrip(t *testing.T) {
+	d := testDir(t)
+	a := d.mustName(t, "procA")
+	wantError(t, "no duration", d.StoreHold(a, 0, "x"), "procA", "duration")
+	for _, f := range []time.Duration{time.Hour, 1<<63 - 1} {
+		mustDo(t, d.StoreHold(a, f, "maintenance"))
+		left, held, err := d.ReadHold(a)
+		if err != nil || !held || left <= 0 || left > f {
+			t.Errorf("hold for %v: %v %v %v", f, left, held, err)
+		}
+	}
+	mustDo(t, d.ClearHold(a))
+	if _, held, err := d.ReadHold(a); held || err != nil {
+		t.Error("still held", err)
+	}
+}
+
+func TestFailedStoreKeepsTheOldRecord(t *testing.T) {
+	d := testDir(t)
+	a, b := d.mustName(t, "procA"), d.mustName(t, "procB")
+	mustDo(t, d.StoreStop(a, b, Goodbye{Reason: "old"}))
+	full := errors.New("disk full")
+	for what, disk := range map[string]diskCalls{
+		"nothing can be written":     {write: func(*os.File, []byte) (int, error) { return 0, full }, rename: os.Rename},
+		"half of it can be written":  {write: func(f *os.File, p []byte) (int, error) { n, _ := f.Write(p[:9]); return n, full }, rename: os.Rename},
+		"the name cannot be changed": {write: (*os.File).Write, rename: func(string, string) error { return full }},
+	} {
+		d.disk = disk
+		wantError(t, what, d.StoreStop(a, b, Goodbye{Reason: "new"}), "disk full", "old one is kept")
+		if g, ok, err := d.ReadStop(a, b); !ok || err != nil || g.Reason != "old" {
+			t.Errorf("%s: %+v %v %v", what, g, ok, err)
+		}
+	}
+	entries, err := os.ReadDir(d.Path())
+	if err != nil || len(entries) != 1 {
+		t.Errorf("left behind: %v %v", entries, err)
+	}
+}
+
+func TestStraysAreRemovedLater(t *testing.T) {
+	d := testDir(t)
+	fresh, old := d.Path()+"/~procA.leave.1.tmp", d.Path()+"/~procA.leave.2.tmp"
+	put(t, fresh, "x")
+	put(t, old, "x")
+	mustDo(t, os.Chtimes(old, time.Time{}, time.Now().Add(-2*strayAge)))
+	mustClaim(t, d, d.mustName(t, "procB"))
+	if !exists(fresh) || exists(old) {
+		t.Error("a young stray may have a living writer, an old one has none")
+	}
+}
+
+func fuzzRecord(f *testing.F, parse func([]byte) (any, error)) {
+	for _, s := range damages()[:19] {
+		f.Add([]byte(s))
+	}
+	f.Add([]byte(`{"version":1,"name":"a","peer":"b","kind":"stop","token":"t","by":{"pid":1},"process":{"pid":1},"generation":1,"for_ns":5,"until":"2026-01-01T00:00:00Z"}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		v, err := parse(b)
+		if err != nil {
+			return
+		}
+		again, err := encodeRecord(v)
+		if err != nil {
+			return // longer than a writer of this package would make it
+		}
+		if _, err := parse(again); err != nil {
+			t.Fatalf("read, but not read again: %v: %s", err, again)
+		}
+	})
+}
+
+func FuzzLife(f *testing.F) {
+	fuzzRecord(f, func(b []byte) (any, error) { return parseLife(b) })
+}
+
+func FuzzGoodbye(f *testing.F) {
+	fuzzRecord(f, func(b []byte) (any, error) { return parseGoodbye(b) })
+}
+
+func FuzzSpawn(f *testing.F) {
+	fuzzRecord(f, func(b []byte) (any, error) { return parseSpawn(b) })
+}
+
+func FuzzHold(f *testing.F) {
+	fuzzRecord(f, func(b []byte) (any, error) { return parseHold(b) })
+}

@@ -1,0 +1,174 @@
+package pairdir
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pairguard/pairguard/internal/without"
+)
+
+// An abstract unix socket (unix(7), Linux 2.2) exists as long as some process has
+// a descriptor of it and cannot be removed. Anybody may bind any name, so whom a
+// name belongs to is asked from the kernel: SO_PEERCRED of a connection names
+// the user and process that called listen(). It belongs to one network namespace.
+
+const (
+	// tetherRetry is how long a just-forked child of the dead holder may keep its
+	// socket until its exec closes it.
+	tetherRetry = time.Second
+	// tetherPause is the longest wait between two tries.
+	tetherPause = 20 * time.Millisecond
+	// drainBurst and drainPause bound what somebody who connects in a loop can cost.
+	drainBurst = 64
+	drainPause = 100 * time.Millisecond
+)
+
+// tether is the abstract socket of a held name.
+type tether struct {
+	listener *net.UnixListener
+	name     string
+	quit     chan struct{}
+	done     chan struct{} // closed when drain has ended
+}
+
+// tetherName depends on user, folder and name. The folder counts by path and file
+// system: its inode is another one when it was removed and made again, and the
+// path alone is shared by containers that share a network namespace.
+func tetherName(folder, key string) string {
+	var stat unix.Stat_t
+	for at := folder; unix.Stat(at, &stat) != nil && at != "/"; {
+		at = filepath.Dir(at) // where the folder was, and will be made again
+	}
+	sum := sha256.Sum256([]byte(strconv.FormatUint(uint64(stat.Dev), 10) + "\x00" + folder + "\x00" + key))
+	return "@pairguard/" + strconv.Itoa(os.Geteuid()) + "/" + hex.EncodeToString(sum[:16])
+}
+
+// holdTether binds the abstract socket of a name whose lock file is ours. It
+// waits up to patience for a former holder's child. *heldError: a process of
+// this user listens there; it lost its lock file and still is the holder. When
+// somebody else is in the way it gives up (nil, with a note saying why).
+func holdTether(folder, key string, patience time.Duration) (*tether, string, error) {
+	if without.Feature("abstract") {
+		return nil, lockFileAlone, nil
+	}
+	name := tetherName(folder, key)
+	deadline := time.Now().Add(patience)
+	for pause := time.Millisecond; ; pause = min(2*pause, tetherPause) {
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
+		if err == nil {
+			return newTether(l, name), "", nil
+		}
+		if !errors.Is(err, unix.EADDRINUSE) {
+			return nil, fmt.Sprintf("abstract socket: %v; the name is held by its lock file alone", err), nil
+		}
+		if time.Now().After(deadline) {
+			return nameHolder(name)
+		}
+		time.Sleep(pause)
+	}
+}
+
+// nameHolder asks once who has the socket that could not be had.
+func nameHolder(name string) (*tether, string, error) {
+	cred, err := listenerOf(name)
+	switch {
+	case err != nil:
+		return nil, fmt.Sprintf("abstract socket: in use by somebody who does not answer (%v); "+
+			"the name is held by its lock file alone; look for \"%s\" in: ss -xlp", err, name), nil
+	case int(cred.Uid) != os.Geteuid():
+		return nil, fmt.Sprintf("abstract socket: in use by process %d of user %d; "+
+			"the name is held by its lock file alone; end that process", cred.Pid, cred.Uid), nil
+	}
+	return nil, "", &heldError{pid: int(cred.Pid)}
+}
+
+// tetherHolder reports a process of this user that holds the abstract socket.
+func tetherHolder(folder, key string) (held bool, pid int) {
+	if without.Feature("abstract") {
+		return false, 0
+	}
+	cred, err := listenerOf(tetherName(folder, key))
+	if err != nil || int(cred.Uid) != os.Geteuid() {
+		return false, 0
+	}
+	pid = int(cred.Pid)
+	if pid > 0 && errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+		return false, 0 // dead; a child of it is about to exec
+	}
+	return true, pid
+}
+
+// listenerOf connects, without waiting, and returns who listens. It uses a bare
+// socket because Go's own connect waits where the queue is full.
+func listenerOf(name string) (*unix.Ucred, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: name}); err != nil {
+		return nil, err
+	}
+	return unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+}
+
+func newTether(l *net.UnixListener, name string) *tether {
+	t := &tether{listener: l, name: name, quit: make(chan struct{}), done: make(chan struct{})}
+	go t.drain()
+	return t
+}
+
+// drain hangs up on whoever asks who listens, so that the queue does not fill.
+func (t *tether) drain() {
+	defer close(t.done)
+	for n := 1; ; n++ {
+		c, err := t.listener.Accept()
+		if err == nil {
+			_ = c.Close()
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err == nil && n%drainBurst != 0 {
+			continue
+		}
+		select {
+		case <-t.quit:
+			return
+		case <-time.After(drainPause):
+		}
+	}
+}
+
+// intact reports whether the descriptor still is that socket.
+func (t *tether) intact() bool {
+	raw, err := t.listener.SyscallConn()
+	if err != nil {
+		return false
+	}
+	same := false
+	err = raw.Control(func(fd uintptr) {
+		sa, err := unix.Getsockname(int(fd))
+		addr, ok := sa.(*unix.SockaddrUnix)
+		same = err == nil && ok && addr.Name == t.name
+	})
+	return err == nil && same
+}
+
+func (t *tether) release() {
+	if t == nil {
+		return
+	}
+	close(t.quit)
+	_ = t.listener.Close()
+	<-t.done
+}
