@@ -57,9 +57,15 @@ func (e Event) MarshalJSON() ([]byte, error) {
 		Time: e.Time.Format(time.RFC3339Nano), Event: e.Kind, Self: e.Self, Peer: e.Peer,
 		PeerPID: e.PeerPID, Generation: e.Generation, Reason: e.Reason,
 	}
-	if e.After > 0 {
-		ms := float64(e.After.Microseconds()) / 1000
-		j.AfterMS = &ms
-	}
+	j.AfterMS = e.afterMS()
 	return json.Marshal(j)
+}
+
+// afterMS is After as the outputs give it: milliseconds, nothing when it is 0.
+func (e Event) afterMS() *float64 {
+	if e.After <= 0 {
+		return nil
+	}
+	ms := float64(e.After.Microseconds()) / 1000
+	return &ms
 }

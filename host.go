@@ -1,0 +1,218 @@
+package pairguard
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/pairguard/pairguard/internal/ipc"
+	"github.com/pairguard/pairguard/internal/pairdir"
+	"github.com/pairguard/pairguard/internal/proc"
+	"github.com/pairguard/pairguard/internal/protocol"
+	"github.com/pairguard/pairguard/internal/wire"
+)
+
+// Environment of a revived peer, beside the folder's variable.
+const revivalVariable = "PAIRGUARD_REVIVAL"
+
+// host is the operating system as the loop needs it. Every method may block for
+// as long as a disk does, so the loop calls them aside.
+type host interface {
+	// dial connects to the peer's address; errors.Is ipc.ErrAbsent: nobody listens.
+	dial(ctx context.Context) (*ipc.Conn, error)
+	// survey reads the folder and the peer's name lock.
+	survey(known *processes) protocol.Survey
+	// spawn starts the peer; notes say what did not go as it should have.
+	spawn() (h *proc.Handle, notes []string, err error)
+	// storeGoodbye stores our leave or the pair's stop.
+	storeGoodbye(kind wire.GoodbyeKind, reason string) error
+	// heal puts back what was removed of ours, and says what; an error means that
+	// the name is not ours any more.
+	heal() (healed []string, err error)
+	// holds returns nil if that process holds the peer's name.
+	holds(pid int) error
+	pid() int
+	generation() uint64
+}
+
+// machineHost is the host on a real machine. It does not change once it is made,
+// but for the listener.
+type machineHost struct {
+	settings   settings
+	dir        *pairdir.Dir
+	self, peer pairdir.Name
+	claim      *pairdir.Claim
+	me         proc.ID
+	life       pairdir.Life
+	relisten   func() error // listen again: the socket was removed
+}
+
+func (h *machineHost) pid() int           { return h.me.PID }
+func (h *machineHost) generation() uint64 { return h.life.Generation }
+
+func (h *machineHost) dial(ctx context.Context) (*ipc.Conn, error) {
+	return ipc.Dial(ctx, h.peer.Address())
+}
+
+func (h *machineHost) survey(known *processes) protocol.Survey {
+	s, err := h.readFolder(known)
+	if err != nil {
+		return protocol.Survey{Err: err.Error()}
+	}
+	return s
+}
+
+func (h *machineHost) readFolder(known *processes) (s protocol.Survey, err error) {
+	stop, stopped, err := h.dir.ReadStop(h.self, h.peer)
+	if err != nil {
+		return s, err
+	}
+	s.Stopped, s.StopReason = stopped, stop.Reason
+	if _, s.PeerLeft, err = h.dir.ReadLeave(h.peer); err != nil {
+		return s, err
+	}
+	if left, held, err := h.dir.ReadHold(h.peer); err == nil && held {
+		s.HeldFor = left
+	} else if err != nil && !damaged(err) {
+		return s, err
+	}
+	if err := h.readHolder(known, &s); err != nil {
+		return s, err
+	}
+	return s, h.readSpawned(known, &s)
+}
+
+// readHolder opens the process that holds the peer's name. It is asked twice: a
+// process number that was used again in between cannot hold the lock too.
+func (h *machineHost) readHolder(known *processes, s *protocol.Survey) error {
+	for {
+		holder, err := h.dir.Holder(h.peer)
+		if err != nil || !holder.Held {
+			return err
+		}
+		if holder.PID == 0 {
+			s.HolderUnseen = true
+			return nil
+		}
+		process, err := proc.Open(holder.PID)
+		if errors.Is(err, proc.ErrGone) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("process %d holds %s but cannot be watched: %w", holder.PID, h.peer, err)
+		}
+		again, err := h.dir.Holder(h.peer)
+		if err == nil && again == holder {
+			s.Holder = known.add(process)
+			return nil
+		}
+		process.Close()
+	}
+}
+
+func (h *machineHost) readSpawned(known *processes, s *protocol.Survey) error {
+	spawn, found, err := h.dir.ReadSpawn(h.peer)
+	if err != nil && !damaged(err) {
+		return err
+	}
+	if err != nil || !found || spawn.Process == nil {
+		return nil
+	}
+	process, err := proc.Reopen(*spawn.Process)
+	if errors.Is(err, proc.ErrGone) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("process %d was started as %s but cannot be watched: %w", spawn.Process.PID, h.peer, err)
+	}
+	s.Recorded = known.add(process)
+	return nil
+}
+
+// damaged: the record was unreadable and has been set aside; without it we know
+// less, but nothing wrong.
+func damaged(err error) bool {
+	var d *pairdir.DamagedError
+	return errors.As(err, &d)
+}
+
+// spawn records the intent, starts the peer and records what was started, so that
+// whoever comes after us knows of it. A record that cannot be written does not
+// keep the peer down: its name lock still keeps it single.
+func (h *machineHost) spawn() (child *proc.Handle, notes []string, err error) {
+	record := pairdir.Spawn{Token: rand.Text(), By: h.me, Time: time.Now()}
+	if err := h.dir.StoreSpawn(h.peer, record); err != nil {
+		notes = append(notes, "the start of "+h.peer.String()+" could not be recorded: "+err.Error())
+	}
+	output, err := h.dir.OpenOutput(h.peer)
+	if err != nil {
+		notes = append(notes, "the output of "+h.peer.String()+" is thrown away: "+err.Error())
+	} else {
+		defer output.Close()
+	}
+	child, err = proc.Start(proc.Spec{
+		Path: h.settings.executable, Args: h.settings.Command[1:], Dir: h.settings.WorkDir,
+		Env: h.childEnv(record.Token), Output: output,
+	})
+	if err != nil {
+		return nil, notes, err
+	}
+	id := child.ID()
+	record.Process = &id
+	if err := h.dir.StoreSpawn(h.peer, record); err != nil {
+		notes = append(notes, "the start of "+h.peer.String()+" could not be recorded: "+err.Error())
+	}
+	return child, notes, nil
+}
+
+func (h *machineHost) childEnv(token string) []string {
+	env := make([]string, 0, len(h.settings.Env)+2)
+	for _, v := range h.settings.Env {
+		if !strings.HasPrefix(v, revivalVariable+"=") && !strings.HasPrefix(v, pairdir.Variable+"=") {
+			env = append(env, v)
+		}
+	}
+	return append(env, pairdir.Variable+"="+h.dir.Path(), revivalVariable+"="+token)
+}
+
+func (h *machineHost) storeGoodbye(kind wire.GoodbyeKind, reason string) error {
+	goodbye := pairdir.Goodbye{
+		Kind: kind.String(), Name: h.self.String(), Peer: h.peer.String(),
+		Generation: h.life.Generation, Process: h.me, Reason: reason, Time: time.Now(),
+	}
+	if kind == wire.Stop {
+		return h.dir.StoreStop(h.self, h.peer, goodbye)
+	}
+	return h.dir.StoreLeave(h.self, goodbye)
+}
+
+func (h *machineHost) heal() ([]string, error) {
+	healed, err := h.claim.Check()
+	if err != nil {
+		return healed, err
+	}
+	if _, err := os.Lstat(string(h.self.Address())); errors.Is(err, os.ErrNotExist) && !onWindows {
+		if err := h.relisten(); err != nil {
+			return append(healed, "the socket was removed and cannot be made again: "+err.Error()), nil
+		}
+		healed = append(healed, "the socket was removed: listening again")
+	}
+	return healed, nil
+}
+
+func (h *machineHost) holds(pid int) error {
+	holder, err := h.dir.Holder(h.peer)
+	switch {
+	case err != nil:
+		return fmt.Errorf("who holds %s cannot be read: %w", h.peer, err)
+	case !holder.Held:
+		return fmt.Errorf("nobody holds the name lock of %s: take it before saying HELLO", h.peer)
+	case holder.PID != 0 && holder.PID != pid:
+		return fmt.Errorf("process %d holds the name %s, not process %d", holder.PID, h.peer, pid)
+	}
+	return nil
+}

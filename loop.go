@@ -1,0 +1,239 @@
+package pairguard
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/pairguard/pairguard/internal/ipc"
+	"github.com/pairguard/pairguard/internal/protocol"
+	"github.com/pairguard/pairguard/internal/wire"
+)
+
+// message is what reaches the loop: an event for the machine, with the connection
+// that it introduces if there is one, or a question.
+type message struct {
+	event protocol.Event
+	conn  *ipc.Conn // of a Dialed, Greeted or PlainHeard that brings a new link
+	link  protocol.Link
+
+	status chan<- Status // a question
+	beat   bool          // the application has shown the sign of life that was owed
+	note   string        // something to tell that the machine need not know
+	check  *nameState    // what the look at our name found
+}
+
+// loop drives one machine. Every field is owned by the goroutine of run, but for
+// those that say otherwise.
+type loop struct {
+	m        *Member
+	host     host
+	machine  *protocol.Machine
+	origin   time.Time
+	timer    *time.Timer
+	links    map[protocol.Link]*link
+	known    *processes // has its own lock
+	herald   *herald    // has its own goroutine
+	checkAt  time.Time  // when the name lock and the socket are looked at next
+	checking bool       // that look is under way
+	ended    bool
+	err      string
+
+	ctx   context.Context // of everything that runs aside
+	aside sync.WaitGroup
+}
+
+// run is the loop: it waits for one thing at a time, steps the machine and does
+// what it says.
+func (l *loop) run(ctx context.Context) {
+	l.timer = time.NewTimer(time.Hour)
+	defer l.timer.Stop()
+	done := ctx.Done()
+	for !l.ended {
+		l.arm()
+		select {
+		case msg := <-l.m.inbox:
+			l.take(msg)
+		case <-l.timer.C:
+			l.step(protocol.Ticked{})
+		case <-done:
+			done = nil
+			l.step(protocol.LeaveAsked{Reason: context.Cause(ctx).Error()})
+		}
+		l.lookAfterName()
+	}
+}
+
+func (l *loop) now() time.Duration { return time.Since(l.origin) }
+
+// arm sets the one timer to the machine's deadline or the next look at our name.
+func (l *loop) arm() {
+	wait := l.machine.Deadline() - l.now()
+	if !l.checking {
+		wait = min(wait, time.Until(l.checkAt))
+	}
+	l.timer.Reset(max(wait, 0))
+}
+
+func (l *loop) take(msg message) {
+	switch {
+	case msg.status != nil:
+		msg.status <- l.status()
+	case msg.note != "":
+		l.tell(Event{Kind: Listening, Reason: msg.note})
+	case msg.check != nil:
+		l.nameChecked(*msg.check)
+	case msg.beat && msg.link != 0:
+		l.putBeat(msg.link)
+	case msg.beat:
+		l.sendOwedBeat()
+	case msg.conn != nil:
+		l.addLink(msg)
+		l.step(msg.event)
+	case msg.link != 0 && l.links[msg.link] == nil:
+		// The machine has closed that link: what was still on its way is void.
+	default:
+		if lost, ok := msg.event.(protocol.LinkLost); ok {
+			l.closeLink(lost.Link)
+		}
+		l.step(msg.event)
+	}
+}
+
+// step gives the machine an event and does what it decides, in order.
+func (l *loop) step(event protocol.Event) {
+	l.m.settings.debug("event", "event", event)
+	for _, action := range l.machine.Step(l.now(), event) {
+		l.m.settings.debug("action", "action", action)
+		l.do(action)
+	}
+	l.known.watch(subject(event), l.m)
+}
+
+// subject is the process that an event speaks of: from now on its death matters.
+func subject(event protocol.Event) []protocol.Process {
+	switch e := event.(type) {
+	case protocol.Dialed:
+		return []protocol.Process{e.Process}
+	case protocol.Greeted:
+		return []protocol.Process{e.Process}
+	case protocol.PlainHeard:
+		return []protocol.Process{e.Process}
+	case protocol.Started:
+		return []protocol.Process{e.Process}
+	case protocol.Begun:
+		return []protocol.Process{e.Survey.Holder, e.Survey.Recorded}
+	case protocol.Surveyed:
+		return []protocol.Process{e.Survey.Holder, e.Survey.Recorded}
+	}
+	return nil
+}
+
+func (l *loop) do(action protocol.Action) {
+	switch a := action.(type) {
+	case protocol.Dial:
+		l.dial(a.Probe)
+	case protocol.Send:
+		l.send(a.Link, a.Message)
+	case protocol.SendBeat:
+		l.sendBeat(a.Link)
+	case protocol.CloseLink:
+		l.closeLink(a.Link)
+	case protocol.TakeSurvey:
+		l.later(func() protocol.Event {
+			return protocol.Surveyed{Token: a.Token, Survey: l.host.survey(l.known)}
+		})
+	case protocol.Spawn:
+		l.later(l.spawn)
+	case protocol.Kill:
+		l.known.signal(a.Process, (*handle).Kill)
+	case protocol.Terminate:
+		l.known.signal(a.Process, (*handle).Terminate)
+	case protocol.StoreGoodbye:
+		l.later(func() protocol.Event {
+			return protocol.GoodbyeStored{Kind: a.Kind, Err: inWords(l.host.storeGoodbye(a.Kind, a.Reason))}
+		})
+	case protocol.Emit:
+		l.tell(eventOf(a.Notice))
+	case protocol.End:
+		l.ended, l.err = true, a.Err
+	}
+}
+
+// later runs work that may take its time; what it returns comes back as an event.
+func (l *loop) later(work func() protocol.Event) {
+	l.aside.Go(func() { l.m.post(message{event: work()}) })
+}
+
+func (l *loop) spawn() protocol.Event {
+	h, notes, err := l.host.spawn()
+	for _, note := range notes {
+		l.m.post(message{note: note})
+	}
+	if err != nil {
+		return protocol.StartFailed{Reason: err.Error()}
+	}
+	return protocol.Started{Process: l.known.add(h)}
+}
+
+// nameState is what a look at our name found.
+type nameState struct {
+	healed []string // what had been removed and is back, in words
+	err    error    // the name is lost: another process may hold it
+}
+
+// lookAfterName heals what somebody removed: the lock file, the socket, the
+// folder. It runs aside, since a disk may hang.
+func (l *loop) lookAfterName() {
+	if l.checking || l.ended || time.Now().Before(l.checkAt) {
+		return
+	}
+	l.checking = true
+	l.aside.Go(func() {
+		healed, err := l.host.heal()
+		l.m.post(message{check: &nameState{healed, err}})
+	})
+}
+
+func (l *loop) nameChecked(s nameState) {
+	l.checking = false
+	l.checkAt = time.Now().Add(nameCheck)
+	for _, what := range s.healed {
+		l.tell(Event{Kind: Listening, Reason: what})
+	}
+	if s.err != nil {
+		// No goodbye: the name is not ours to speak for any more.
+		l.ended, l.err = true, s.err.Error()
+	}
+}
+
+// nameCheck is how often the lock file and the socket are looked at.
+const nameCheck = 2 * time.Second
+
+func (l *loop) status() Status {
+	s := l.machine.Status()
+	return Status{
+		Self: l.m.settings.Self, PID: l.host.pid(), Peer: l.m.settings.Peer, PeerPID: s.Peer.PID,
+		Phase: s.Phase.String(), Plain: s.Plain, GuardsHang: s.GuardsHang,
+		Generation: l.host.generation(), Revived: s.Revived, Held: s.HeldFor,
+	}
+}
+
+func (s Status) wire() wire.Status {
+	return wire.Status{
+		Version: wire.Version, Self: wire.WireName(s.Self), PID: s.PID, Peer: wire.WireName(s.Peer), PeerPID: s.PeerPID,
+		Phase: s.Phase, Plain: s.Plain, GuardsHang: s.GuardsHang,
+		Generation: s.Generation, Revived: s.Revived, Held: s.Held,
+	}
+}
+
+func eventOf(n protocol.Notice) Event {
+	return Event{Kind: EventKind(n.Kind), PeerPID: n.PID, Generation: n.Generation, Reason: n.Reason, After: n.After}
+}
+
+func inWords(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}

@@ -1,0 +1,169 @@
+package pairguard
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pairguard/pairguard/internal/pairdir"
+	"github.com/pairguard/pairguard/internal/protocol"
+)
+
+// Member is this process as one of a pair. Its methods are safe for concurrent
+// use.
+type Member struct {
+	settings   settings
+	dir        *pairdir.Dir
+	self, peer pairdir.Name
+	life       *liveness
+	main       func() *Part
+	inbox      chan message
+	quit       chan struct{} // closed when the loop has ended
+
+	begun atomic.Bool
+	mu    sync.Mutex // guards last
+	last  Status     // what Status says while no loop runs
+}
+
+// New checks the configuration and prepares a member; nothing is touched but the
+// folder, which is made if it is missing. The errors name the field or the file
+// and what to do about it.
+func New(cfg Config) (*Member, error) {
+	s, err := cfg.resolve()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := openDir(s.Dir)
+	if err != nil {
+		return nil, err
+	}
+	m := &Member{settings: s, dir: dir, inbox: make(chan message, 64), quit: make(chan struct{})}
+	if m.self, err = dir.Name(s.Self); err != nil {
+		return nil, err
+	}
+	if m.peer, err = dir.Name(s.Peer); err != nil {
+		return nil, err
+	}
+	if m.self.Key() == m.peer.Key() {
+		return nil, errors.New("pairguard: " + s.Self + " and " + s.Peer + " are the same address: the two need different names")
+	}
+	m.life = newLiveness(s)
+	m.life.wake = m.wakeForBeat
+	m.main = sync.OnceValue(func() *Part { return m.Part("main", 0) })
+	m.last = Status{Self: s.Self, Peer: s.Peer, Phase: protocol.Unbegun.String()}
+	return m, nil
+}
+
+// openDir opens the folder where the two meet; "" is the default one.
+func openDir(path string) (*pairdir.Dir, error) {
+	if path == "" {
+		var err error
+		if path, err = pairdir.Default(); err != nil {
+			return nil, err
+		}
+	}
+	return pairdir.Open(path)
+}
+
+// Guard is the whole library in one line, with the three parameters of the Qt
+// class: be self and guard peer, which is started by peerExecutable. It blocks as
+// [Member.Run] does.
+func Guard(ctx context.Context, self, peer, peerExecutable string) error {
+	m, err := New(Config{Self: self, Peer: peer, Command: []string{peerExecutable}})
+	if err != nil {
+		return err
+	}
+	return m.Run(ctx)
+}
+
+// Run takes the name, listens, and guards the peer until this process leaves, the
+// pair is stopped (by either member or an operator), or ctx is cancelled, which is
+// a leave. It returns nil after such an announced end, else what went wrong:
+// errors.Is [ErrNameTaken] when another live process holds the name. It may be
+// called once.
+func (m *Member) Run(ctx context.Context) error {
+	if m.begun.Swap(true) {
+		return errors.New("pairguard: Run may be called once: make a new Member")
+	}
+	return m.run(ctx)
+}
+
+// Leave asks this member to go: its goodbye is stored, the peer is told and stays,
+// and Run returns. It returns at once.
+func (m *Member) Leave(reason string) { m.post(message{event: protocol.LeaveAsked{Reason: reason}}) }
+
+// Stop ends the pair: its goodbye is stored, the peer is told, waited for, and
+// killed after the grace time; then Run returns. Stop itself returns at once.
+// Calling it again while it waits kills the peer at once.
+func (m *Member) Stop(reason string) { m.post(message{event: protocol.StopAsked{Reason: reason}}) }
+
+// Hold suspends judging and reviving of the peer for d, for example while it is
+// being updated. It survives the death of this process.
+func (m *Member) Hold(d time.Duration, reason string) error {
+	if err := m.dir.StoreHold(m.peer, d, reason); err != nil {
+		return err
+	}
+	m.post(message{event: protocol.LookAsked{}})
+	return nil
+}
+
+// Unhold ends a hold.
+func (m *Member) Unhold() error {
+	if err := m.dir.ClearHold(m.peer); err != nil {
+		return err
+	}
+	m.post(message{event: protocol.LookAsked{}})
+	return nil
+}
+
+// Status is what one member knows of the pair.
+type Status struct {
+	Self       string
+	PID        int // of this member
+	Peer       string
+	PeerPID    int           // 0: none
+	Phase      string        // see docs/states.md
+	Plain      bool          // the peer does not speak the protocol
+	GuardsHang bool          // a hang of the peer would be noticed, not only its death
+	Generation uint64        // which life of its name this member is
+	Revived    uint64        // how often it has revived its peer
+	Held       time.Duration // how long judging stays suspended; 0: not held
+}
+
+// Status reports what this member knows now.
+func (m *Member) Status() Status {
+	reply := make(chan Status, 1)
+	m.post(message{status: reply})
+	select {
+	case s := <-reply:
+		return s
+	case <-m.quit:
+	case <-time.After(time.Second): // Run has not begun
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.last
+}
+
+// post hands a message to the loop; it is dropped when the loop has ended.
+func (m *Member) post(msg message) bool {
+	select {
+	case m.inbox <- msg:
+		return true
+	case <-m.quit:
+		return false
+	}
+}
+
+// wakeForBeat tells the loop that the application has shown the sign of life that
+// the last heartbeat lacked. It never blocks; if the loop is busy the next sign
+// tries again.
+func (m *Member) wakeForBeat() {
+	select {
+	case m.inbox <- message{beat: true}:
+	default:
+		m.life.owed.Store(true)
+	}
+}

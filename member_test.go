@@ -1,0 +1,191 @@
+package pairguard
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestPeerIsStartedAndRevivedAfterAKill(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, "member", nil).run()
+	first := p.await(PeerUp)
+	p.open(first.PeerPID).Kill()
+	dead := p.await(PeerDead)
+	second := p.await(PeerUp)
+	if dead.PeerPID != first.PeerPID || dead.Reason != "signal KILL" {
+		t.Errorf("peer_dead is %+v, want pid %d by signal KILL", dead, first.PeerPID)
+	}
+	if second.PeerPID == first.PeerPID || second.Generation != first.Generation+1 {
+		t.Errorf("peer_up is %+v, want a new process of generation %d", second, first.Generation+1)
+	}
+	if second.After <= 0 || second.After > 3*time.Second {
+		t.Errorf("the peer was away for %v, want at most 3 s", second.After)
+	}
+	if s := p.a.Status(); s.Phase != "up" || s.PeerPID != second.PeerPID || s.Revived != 1 || !s.GuardsHang {
+		t.Errorf("status is %+v", s)
+	}
+}
+
+func TestStoppedPeerIsJudgedFencedAndRevived(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, "member", nil).run()
+	first := p.await(PeerUp)
+	began := time.Now()
+	p.open(first.PeerPID).Signal(syscall.SIGSTOP)
+	for _, kind := range []EventKind{PeerSuspect, PeerHung, PeerFenced, PeerStarted} {
+		p.await(kind)
+	}
+	if second := p.await(PeerUp); second.Time.Sub(began) > 3*time.Second {
+		t.Errorf("a hung peer was replaced after %v, want at most 3 s", second.Time.Sub(began))
+	}
+}
+
+func TestDeadlockedApplicationIsReplaced(t *testing.T) {
+	t.Parallel()
+	for _, role := range []string{"deadlock", "beating", "failing"} {
+		t.Run(role, func(t *testing.T) {
+			p := newPair(t, role, nil).run()
+			first := p.await(PeerUp)
+			p.healthyFor(3)
+			began := time.Now()
+			if err := os.WriteFile(p.flag, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			p.await(PeerHung)
+			os.Remove(p.flag)
+			second := p.await(PeerUp)
+			if second.PeerPID == first.PeerPID {
+				t.Error("the deadlocked process was not replaced")
+			}
+			// The check runs once a heartbeat, so it can notice the flag that much later.
+			if took := second.Time.Sub(began); took > 4*time.Second {
+				t.Errorf("a deadlocked application was replaced after %v", took)
+			}
+		})
+	}
+}
+
+// healthyFor waits for some heartbeats of the peer, by our own: what has been
+// heard for so long is not a start's grace any more.
+func (p *pair) healthyFor(beats int) {
+	p.t.Helper()
+	for range beats {
+		<-time.After(DefaultHeartbeat)
+		if n := p.count(PeerSuspect); n != 0 {
+			p.t.Fatalf("a healthy peer was suspected %d times", n)
+		}
+	}
+}
+
+func TestLeaveOfThePeerIsNotAnswered(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, "member", nil).run()
+	up := p.await(PeerUp)
+	h := p.open(up.PeerPID)
+	h.Terminate()
+	p.await(PeerLeft)
+	p.gone(h)
+	// A restart would be due at once; a look at the folder shows that none is.
+	if err := p.a.Hold(time.Minute, "look"); err != nil {
+		t.Fatal(err)
+	}
+	p.await(Held)
+	if n := p.count(PeerStarted); n != 1 {
+		t.Errorf("the peer was started %d times, want 1", n)
+	}
+	if s := p.a.Status(); s.Phase != "left" {
+		t.Errorf("phase is %q, want left", s.Phase)
+	}
+}
+
+func TestStopEndsThePeerToo(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, "member", nil).run()
+	h := p.open(p.await(PeerUp).PeerPID)
+	p.a.Stop("test")
+	if err := <-p.result; err != nil {
+		t.Errorf("Run returned %v, want nil", err)
+	}
+	p.result <- nil
+	p.gone(h)
+}
+
+func TestStopKillsAPeerThatDoesNotEnd(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, "member", func(c *Config) { c.Grace = 300 * time.Millisecond }).run()
+	h := p.open(p.await(PeerUp).PeerPID)
+	h.Signal(syscall.SIGSTOP)
+	p.a.Stop("test")
+	if err := <-p.result; err != nil {
+		t.Errorf("Run returned %v, want nil", err)
+	}
+	p.result <- nil
+	p.gone(h)
+}
+
+func TestCancelIsALeave(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, "member", nil).run()
+	h := p.open(p.await(PeerUp).PeerPID)
+	p.cancel()
+	if err := <-p.result; err != nil {
+		t.Errorf("Run returned %v, want nil", err)
+	}
+	select {
+	case <-h.Done():
+		t.Error("the peer ended with us, want it to stay")
+	default:
+	}
+	p.result <- nil
+	h.Kill()
+	p.gone(h)
+}
+
+func TestHeldPeerIsNotRevivedBeforeTheHoldEnds(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, "member", nil).run()
+	h := p.open(p.await(PeerUp).PeerPID)
+	if err := p.a.Hold(time.Hour, "update"); err != nil {
+		t.Fatal(err)
+	}
+	p.await(Held)
+	h.Kill()
+	p.await(PeerDead)
+	if s := p.a.Status(); s.Held <= 0 || s.PeerPID != 0 {
+		t.Errorf("status is %+v, want held without a peer", s)
+	}
+	if err := p.a.Unhold(); err != nil {
+		t.Fatal(err)
+	}
+	p.await(Unheld)
+	p.await(PeerUp)
+}
+
+func TestSecondHolderIsTurnedAway(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, "member", nil).run()
+	p.await(PeerUp)
+	other, err := New(Config{Self: "B", Peer: "A", Command: []string{os.Args[0]}, Dir: p.a.settings.Dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = other.Run(context.Background())
+	var taken *NameTakenError
+	if !errors.As(err, &taken) || !errors.Is(err, ErrNameTaken) || taken.PID != p.a.Status().PeerPID {
+		t.Errorf("Run returned %v, want the name taken by process %d", err, p.a.Status().PeerPID)
+	}
+}
+
+func TestRunTwiceIsRefused(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, "member", nil).run()
+	p.await(PeerUp)
+	if err := p.a.Run(context.Background()); err == nil || !strings.Contains(err.Error(), "once") {
+		t.Errorf("a second Run returned %v", err)
+	}
+}

@@ -1,0 +1,227 @@
+package pairguard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pairguard/pairguard/internal/ipc"
+	"github.com/pairguard/pairguard/internal/pairdir"
+	"github.com/pairguard/pairguard/internal/proc"
+	"github.com/pairguard/pairguard/internal/protocol"
+	"github.com/pairguard/pairguard/internal/restart"
+	"github.com/pairguard/pairguard/internal/wire"
+)
+
+const (
+	onWindows = runtime.GOOS == "windows"
+	// lastWords bounds how long the end waits for a slow disk or event handler.
+	lastWords = 2 * time.Second
+)
+
+// run takes the name, and everything that follows from having it.
+func (m *Member) run(ctx context.Context) error {
+	defer close(m.quit)
+	claim, err := m.dir.Claim(m.self)
+	var taken *pairdir.TakenError
+	if errors.As(err, &taken) {
+		return &NameTakenError{Name: m.settings.Self, PID: taken.PID}
+	}
+	if err != nil {
+		return err
+	}
+	defer claim.Release()
+	host, err := m.begin(claim)
+	if err != nil {
+		return err
+	}
+	ears := &ears{address: m.self.Address(), claim: claim}
+	host.relisten = ears.relisten
+	return m.guard(ctx, host, ears)
+}
+
+// begin starts a life of our name: from here on an earlier leave of it is over,
+// and, if a person started us, a stop of the pair too.
+func (m *Member) begin(claim *pairdir.Claim) (*machineHost, error) {
+	h := &machineHost{settings: m.settings, dir: m.dir, self: m.self, peer: m.peer, claim: claim}
+	var err error
+	if h.me, err = proc.Self(); err != nil {
+		return nil, err
+	}
+	token := os.Getenv(revivalVariable)
+	revived, err := m.revivedBy(token)
+	if err != nil {
+		return nil, err
+	}
+	if !revived {
+		if err := m.dir.ClearStop(m.self, m.peer); err != nil {
+			return nil, fmt.Errorf("the pair was stopped and that cannot be undone: %w", err)
+		}
+	}
+	h.life, err = m.dir.BeginLife(m.self, m.peer, revived)
+	if damaged(err) {
+		err = nil
+	}
+	return h, err
+}
+
+// revivedBy: the peer started us, not a person, if we carry the token of the
+// newest recorded start of our name and nobody has used it before. A token that a
+// person's shell inherited from a revived program is used up.
+func (m *Member) revivedBy(token string) (bool, error) {
+	if token == "" {
+		return false, nil
+	}
+	spawn, found, err := m.dir.ReadSpawn(m.self)
+	if err != nil && !damaged(err) {
+		return false, err
+	}
+	if err != nil || !found || spawn.Token != token {
+		return false, nil
+	}
+	life, found, err := m.dir.ReadLife(m.self)
+	if err != nil && !damaged(err) {
+		return false, err
+	}
+	_ = life
+	return true, nil
+}
+
+// guard listens and drives the machine until it has ended.
+func (m *Member) guard(ctx context.Context, h *machineHost, ears *ears) error {
+	if err := ears.open(); err != nil {
+		return err
+	}
+	defer ears.close()
+	log, err := m.dir.OpenLog(m.self)
+	l := m.newLoop(ctx, h, log)
+	if err != nil {
+		l.tell(Event{Kind: Listening, Reason: "no event log: " + err.Error()})
+	}
+	aside, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	l.ctx = aside
+	ears.serve(l)
+	l.tell(Event{Kind: Listening, Reason: m.circumstances(h)})
+	l.step(protocol.Begun{Survey: h.survey(l.known)})
+	l.run(ctx)
+	m.mu.Lock()
+	m.last = l.status()
+	m.mu.Unlock()
+	cancel()
+	ears.close()
+	for id := range l.links {
+		l.closeLink(id)
+	}
+	l.finish()
+	if l.err != "" {
+		return fmt.Errorf("pairguard: %s: %s", m.settings.Self, l.err)
+	}
+	return nil
+}
+
+func (m *Member) newLoop(ctx context.Context, h *machineHost, log *pairdir.Log) *loop {
+	s := m.settings
+	return &loop{
+		m: m, host: h, origin: time.Now(), checkAt: time.Now().Add(nameCheck),
+		links: map[protocol.Link]*link{}, known: newProcesses(), herald: newHerald(s, log),
+		machine: protocol.New(protocol.Config{
+			Self: wire.WireName(s.Self), Peer: wire.WireName(s.Peer), PID: h.me.PID, Generation: h.life.Generation,
+			Heartbeat: s.Heartbeat, Timeout: s.Timeout, StartTimeout: s.StartTimeout, Grace: s.Grace,
+			Patience:       min(s.Heartbeat, time.Second),
+			Restart:        restart.Policy{Backoff: s.Backoff, Max: s.BackoffMax, Stable: s.Stable},
+			PlainPermitted: m.peer.PlainPermitted(),
+			Random:         rand.Float64,
+		}),
+	}
+}
+
+// circumstances says what a person should know from the start.
+func (m *Member) circumstances(h *machineHost) string {
+	notes := append(h.claim.Notes(), proc.Capabilities()...)
+	if m.settings.temporary {
+		notes = append(notes, m.settings.executable+" lies in a temporary folder: when that is gone, "+m.settings.Peer+" cannot be started any more")
+	}
+	return strings.Join(notes, "; ")
+}
+
+// finish lets everything that runs aside come to its end: first the work, which
+// may still post, then the watchers of processes.
+func (l *loop) finish() {
+	worked := make(chan struct{})
+	go func() { l.aside.Wait(); close(worked) }()
+	deadline := time.After(lastWords)
+	for waiting := true; waiting; {
+		select {
+		case <-worked:
+			waiting = false
+		case <-l.m.inbox: // nobody needs it any more
+		case <-deadline:
+			waiting = false
+		}
+	}
+	l.herald.close(lastWords)
+	l.known.closeAll()
+}
+
+// ears are the listener of our name. Safe for concurrent use.
+type ears struct {
+	address ipc.Address
+	claim   *pairdir.Claim
+	mu      sync.Mutex // guards what follows
+	current *ipc.Listener
+	loop    *loop
+	closed  bool
+}
+
+// open listens; only the holder of the name may, since it removes what an earlier
+// holder has left there.
+func (e *ears) open() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil
+	}
+	if err := e.claim.RemoveStaleSocket(); err != nil {
+		return err
+	}
+	listener, err := ipc.Listen(e.address)
+	if err != nil {
+		return err
+	}
+	if e.current != nil {
+		e.current.Close()
+	}
+	e.current = listener
+	if e.loop != nil {
+		e.loop.aside.Go(func() { e.loop.accept(listener) })
+	}
+	return nil
+}
+
+func (e *ears) relisten() error { return e.open() }
+
+func (e *ears) serve(l *loop) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.loop = l
+	listener := e.current
+	l.aside.Go(func() { l.accept(listener) })
+}
+
+// close stops listening and removes the socket while the name is still ours.
+func (e *ears) close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return
+	}
+	e.closed = true
+	e.current.Close()
+	e.claim.RemoveStaleSocket()
+}
