@@ -116,7 +116,7 @@ type Peer struct {
 	PID int
 
 	conn *Conn
-	sysPeer
+	user string // how its user is called in messages; Windows: the security identifier
 }
 
 // Open returns a handle on the process. proc.ErrGone: it has ended. The

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -232,9 +233,6 @@ func sockaddr(a Address) (*unix.SockaddrUnix, error) {
 // maxPath is the length of a socket path, without the final zero byte.
 const maxPath = len(unix.RawSockaddrUnix{}.Path) - 1
 
-// sysPeer is what only Windows needs to know of a peer.
-type sysPeer struct{}
-
 // Peer returns the kernel's word on who is at the other end.
 func (c *Conn) Peer() (Peer, error) {
 	p := Peer{UID: -1, conn: c}
@@ -245,6 +243,7 @@ func (c *Conn) Peer() (Peer, error) {
 	if err != nil {
 		return Peer{UID: -1}, fmt.Errorf("cannot tell who is at the other end: %w", err)
 	}
+	p.user = "user " + strconv.Itoa(p.UID)
 	return p, nil
 }
 
@@ -255,7 +254,7 @@ func (p Peer) trusted() error {
 	case p.UID < 0:
 		return fmt.Errorf("%v: its user is unknown: %w", p, ErrUntrusted)
 	default:
-		return fmt.Errorf("%v runs as user %d, this one as user %d: %w", p, p.UID, own, ErrUntrusted)
+		return fmt.Errorf("%v runs as %s, this one as user %d: %w", p, p.user, own, ErrUntrusted)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -140,12 +141,28 @@ func playReaper(how string) {
 			return
 		}
 	}
-	children, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", os.Getpid()))
-	if err == nil && len(children) > 0 {
-		fmt.Printf("left: %s\n", children)
-		return
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // reaping follows Done
+		children := childrenLeft()
+		if len(children) == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			fmt.Printf("left: %s\n", children)
+			return
+		}
 	}
 	fmt.Println("fine")
+}
+
+// childrenLeft lists the children of all threads of this process.
+func childrenLeft() []byte {
+	var all []byte
+	lists, _ := filepath.Glob("/proc/self/task/*/children")
+	for _, name := range lists {
+		b, _ := os.ReadFile(name)
+		all = append(all, b...)
+	}
+	return all
 }
 
 // playTracer traces the process whose number it is given until it reads a line.
