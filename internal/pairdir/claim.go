@@ -3,6 +3,7 @@ package pairdir
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -41,6 +42,7 @@ func (e *heldError) Error() string { return fmt.Sprintf("held by process %d", e.
 const (
 	// claimTries bounds starting again because the lock file was replaced.
 	claimTries = 50
+	claimPause = time.Millisecond
 	// intruderLimit is how long another process may hold the lock file of a name
 	// whose abstract socket is ours: a claimer lets go after tetherRetry, so that
 	// one that does not is a holder.
@@ -87,8 +89,10 @@ func (d *Dir) Claim(n Name) (*Claim, error) {
 }
 
 func (d *Dir) claim(n Name) (*Claim, error) {
+	var c *Claim
+	var err error
 	for range claimTries {
-		c, err := d.claimOnce(n)
+		c, err = d.claimOnce(n)
 		if err == nil {
 			return c, nil
 		}
@@ -99,17 +103,19 @@ func (d *Dir) claim(n Name) (*Claim, error) {
 		if !errors.Is(err, errReplaced) {
 			return nil, fmt.Errorf("name %s: %w", n.text, err)
 		}
+		time.Sleep(claimPause)
 	}
-	return nil, fmt.Errorf("name %s: %s is replaced again and again; find out by whom", n.text, d.file(n, ".lock"))
+	return nil, fmt.Errorf("name %s: again and again %w; find out who does that to %s", n.text, err, d.path)
 }
 
 func (d *Dir) claimOnce(n Name) (*Claim, error) {
-	if _, err := d.ensure(); err != nil {
-		return nil, err
+	_, err := d.ensure()
+	if err != nil {
+		return nil, vanished(err)
 	}
 	lock, err := lockFile(d.file(n, ".lock"))
 	if err != nil {
-		return nil, err
+		return nil, vanished(err)
 	}
 	t, note, err := holdTether(d.path, n.key, tetherRetry)
 	if err != nil {
@@ -122,6 +128,15 @@ func (d *Dir) claimOnce(n Name) (*Claim, error) {
 		return nil, errReplaced
 	}
 	return &Claim{dir: d, name: n, lock: lock, tether: t, note: note}, nil
+}
+
+// vanished turns the error of a folder that was removed between two steps into a
+// reason to start again.
+func vanished(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w (%w)", errReplaced, err)
+	}
+	return err
 }
 
 // Name returns the name that is held.

@@ -80,9 +80,11 @@ func (d *Dir) Path() string { return d.path }
 // ensure makes the folder if it is missing, checks it, and says whether it made it.
 func (d *Dir) ensure() (made bool, err error) {
 	info, err := os.Lstat(d.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		made, err = makeFolder(d.path)
-		if err == nil {
+	for range claimTries { // it may be removed again between two steps
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		if made, err = makeFolder(d.path); err == nil {
 			info, err = os.Lstat(d.path)
 		}
 	}
