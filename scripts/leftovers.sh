@@ -55,7 +55,7 @@ check() {
 		goroot=$(go env GOROOT) skip=$(ancestors) tries=0
 		left=$(processes)
 		# What has been told to end may need a moment for it.
-		while [ -n "$left" ] && [ $tries -lt 50 ]; do
+		while [ -n "$left" ] && [ $tries -lt 20 ]; do
 			sleep 0.2
 			tries=$((tries + 1))
 			left=$(processes)
