@@ -69,6 +69,7 @@ func TestGoodbyesOnAFullDisk(t *testing.T) {
 	}
 	mustDo(t, d.StoreStop(b, a, Goodbye{Name: "procA", Reason: "first"}))
 	for i := range 10 { // what is replaced pays for the next one
+		fill(t, d) // somebody else takes whatever gets free
 		want := fmt.Sprint("again ", i)
 		mustDo(t, d.StoreStop(a, b, Goodbye{Name: "procA", Reason: want}))
 		if g, stopped, err := d.ReadStop(a, b); !stopped || err != nil || g.Reason != want {

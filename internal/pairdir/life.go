@@ -93,7 +93,6 @@ func (d *Dir) lastGeneration(n Name) (uint64, error) {
 	if found && leave.Damaged != nil {
 		// It counts until the new life begins, and says so from now on; removing it
 		// first would leave an instant in which nothing is announced.
-		last = max(last, 1)
 		g := Goodbye{Name: n.text, Generation: last, Reason: "damaged record", Time: time.Now()}
 		if err := d.StoreLeave(n, g); err != nil {
 			return 0, err

@@ -68,6 +68,39 @@ func TestLeaveCountsForTheNewestLifeOnly(t *testing.T) {
 	leaves(false, "after taking it back")
 }
 
+// The rename of the life record is the instant in which a leave ends, a damaged
+// one included: a death before it leaves the announcement, a death after it does not.
+func TestLeaveEndsAtTheRenameOfTheLife(t *testing.T) {
+	d := testDir(t)
+	reader, err := Open(d.Path())
+	mustDo(t, err)
+	a := d.mustName(t, "procA")
+	mustClaim(t, d, a)
+	for _, content := range []string{"", `{"version":1,"kind":"leave","name":"procA","generation":1}`} {
+		mustDo(t, d.store(d.file(a, ".life"), Life{Name: "procA", Generation: 1, Process: someProcess}, tillReboot))
+		put(t, d.file(a, ".leave"), content)
+		looked := false
+		d.disk.rename = func(from, to string) error {
+			life := to == d.file(a, ".life")
+			if _, left, err := reader.ReadLeave(a); life && (!left || err != nil) {
+				t.Errorf("leave %q: not announced before the new life: %v", content, err)
+			}
+			err := os.Rename(from, to)
+			if _, left, err := reader.ReadLeave(a); life && (left || err != nil) {
+				t.Errorf("leave %q: still announced in the new life: %v", content, err)
+			}
+			looked = looked || life
+			return err
+		}
+		_, err := d.BeginLife(a, a, false)
+		mustDo(t, err)
+		d.disk = realDisk()
+		if !looked || exists(d.file(a, ".leave")) {
+			t.Errorf("leave %q: looked %v", content, looked)
+		}
+	}
+}
+
 func TestDamagedGoodbyesCount(t *testing.T) {
 	d := testDir(t)
 	a, b := d.mustName(t, "procA"), d.mustName(t, "procB")
@@ -175,6 +208,20 @@ func TestDamagedRecordsAreSetAsideOnce(t *testing.T) {
 		if ok, err := read(); ok || err != nil {
 			t.Errorf("%s: a folder in its place is not set aside: %v", ext, err)
 		}
+	}
+}
+
+// A writer may put a good record in the place of a damaged one after it was read.
+func TestSetAsideSparesANewRecord(t *testing.T) {
+	d := testDir(t)
+	path := d.Path() + "/procA.life"
+	put(t, path, "damaged")
+	read, err := os.Lstat(path)
+	mustDo(t, err)
+	put(t, path+".new", "good")
+	mustDo(t, os.Rename(path+".new", path))
+	if moved := setAside(path, read); moved != "" || exists(path+".damaged") || !exists(path) {
+		t.Errorf("a record that was never read is set aside as %q", moved)
 	}
 }
 

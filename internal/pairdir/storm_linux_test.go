@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -81,5 +83,34 @@ func TestStormOfClaimsAndRemovals(t *testing.T) {
 	}
 	if held == 0 {
 		t.Error("nobody ever became holder")
+	}
+}
+
+// The lock file is removed after it was locked and before the claim is complete:
+// a claim never rests on a file that nobody else can find.
+func TestLockFileRemovedWhileClaiming(t *testing.T) {
+	d := testDir(t)
+	n := d.mustName(t, "procA")
+	k := start(t, nil, "squat", tetherName(d.Path(), n.Key()), strconv.Itoa(os.Getuid()), "bind")
+	k.want("keeps the claim waiting", "squats <nil>")
+	done := make(chan error, 1)
+	go func() {
+		c, err := d.Claim(n)
+		if err == nil {
+			defer c.Release()
+			if !c.lock.inPlace() {
+				err = errors.New("held by a lock file that is gone")
+			}
+		}
+		done <- err
+	}()
+	for deadline := time.Now().Add(patience); os.Remove(d.file(n, ".lock")) != nil; {
+		if time.Now().After(deadline) {
+			t.Fatal("no lock file is made")
+		}
+		runtime.Gosched()
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
