@@ -15,7 +15,8 @@ type (
 	// Dial connects to the peer's address: Dialed or DialFailed follows. A Probe is
 	// a connection of its own that only asks for a HELLO.
 	Dial struct{ Probe bool }
-	// Send puts a message on a link; a link that is gone or full swallows it.
+	// Send puts a message on a link; a link that is gone or full swallows it. The
+	// driver fills in the application's health where a HELLO speaks of it.
 	Send struct {
 		Link    Link
 		Message wire.Message
@@ -26,7 +27,8 @@ type (
 	// CloseLink closes a connection; no LinkLost follows.
 	CloseLink struct{ Link Link }
 
-	// TakeSurvey reads the folder and the name locks: Surveyed follows.
+	// TakeSurvey reads the folder and the name locks: Surveyed follows, with the
+	// same Token. Tokens grow, so that an older answer cannot undo a newer one.
 	TakeSurvey struct{ Token uint64 }
 	// Spawn records the intent and starts the peer: Started or StartFailed follows.
 	Spawn struct{}

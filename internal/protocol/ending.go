@@ -12,9 +12,11 @@ type ending struct {
 	reason    string
 	initiator bool // the end began here, so the peer has to be waited for
 	stored    bool // the goodbye stands in the folder (or could not be stored)
-	waiting   bool // for the peer's process to end
-	killed    bool
-	err       string
+	// awaited are the processes whose end is waited for: the peer, and one whose
+	// start was under way when the end began.
+	awaited [2]Process
+	killed  bool
+	err     string
 }
 
 // end begins the end. The one who begins it stores the goodbye first: that rename
@@ -39,11 +41,12 @@ func (m *Machine) endAgain(kind wire.GoodbyeKind, reason string, initiator bool)
 	switch {
 	case !initiator || kind != wire.Stop:
 	case m.ending.kind == wire.Stop:
-		if m.ending.waiting && !m.ending.killed {
+		if m.ending.stored && !m.ending.alone() && !m.ending.killed {
 			m.graceOver()
 		}
 	default:
 		m.ending = ending{kind: kind, reason: reason, initiator: true}
+		m.phaseAt = m.now + m.cfg.Grace
 		m.do(StoreGoodbye{kind, reason})
 	}
 }
@@ -70,34 +73,70 @@ func (m *Machine) farewell() {
 		}
 	}
 	m.phaseAt = m.now + m.cfg.Grace
-	deaf := m.peer.plain || !m.peer.spoke
-	if m.ending.kind == wire.Stop && m.peer.process.Known() && !m.peer.left && (m.ending.initiator || deaf) {
-		m.ending.waiting = true
-		if deaf {
-			m.do(Terminate{m.peer.process})
+	if m.ending.kind == wire.Stop && !m.peer.left {
+		deaf := m.peer.plain || !m.peer.spoke || m.ending.initiator && m.links.out == 0
+		if m.ending.initiator || deaf {
+			m.await(m.peer.process, deaf)
 		}
-		return
 	}
-	m.peer = counterpart{}
 	m.finishIfAlone()
 }
+
+// await waits for a process to end; one that does not hear us is asked by other
+// means.
+func (m *Machine) await(p Process, deaf bool) {
+	if !p.Known() || m.graves.hold(p) {
+		return
+	}
+	for i := range m.ending.awaited {
+		if a := m.ending.awaited[i]; a == p || !a.Known() {
+			m.ending.awaited[i] = p
+			break
+		}
+	}
+	switch {
+	case m.ending.killed:
+		m.do(Kill{p})
+	case deaf:
+		m.do(Terminate{p})
+	}
+}
+
+// alone: nobody is waited for.
+func (e *ending) alone() bool { return e.awaited == [2]Process{} }
 
 // finishIfAlone ends when nobody has to be waited for any more. A start that is
 // under way is waited for, so that what it started is known.
 func (m *Machine) finishIfAlone() {
-	if m.ending.stored && !m.revival.spawning && !m.peer.process.Known() {
+	if m.ending.stored && !m.revival.spawning && m.ending.alone() {
 		m.finish()
 	}
 }
 
-func (m *Machine) startedWhileEnding(p Process) {
-	if m.ending.kind == wire.Leave {
-		m.finishIfAlone()
-		return
+func (m *Machine) greetedWhileEnding(l Link, answer bool) {
+	if answer {
+		return // the goodbye goes, or went, on this very link
 	}
-	m.peer = counterpart{process: p, since: m.now}
-	m.ending.waiting = true
-	m.do(Terminate{p})
+	if m.ending.stored {
+		m.sayBye(l)
+	}
+	m.do(CloseLink{l})
+}
+
+func (m *Machine) startedWhileEnding(p Process) {
+	if m.ending.kind == wire.Stop {
+		m.await(p, true)
+	}
+	m.finishIfAlone()
+}
+
+func (m *Machine) diedWhileEnding(p Process) {
+	for i, a := range m.ending.awaited {
+		if a == p {
+			m.ending.awaited[i] = Process{}
+		}
+	}
+	m.finishIfAlone()
 }
 
 // graceOver: the peer did not end in time, or the disk did not take the goodbye.
@@ -105,12 +144,16 @@ func (m *Machine) graceOver() {
 	switch {
 	case !m.ending.stored:
 		m.goodbyeStored(GoodbyeStored{Kind: m.ending.kind, Err: "the disk did not answer within the grace time"})
-	case m.ending.waiting && m.peer.process.Known() && !m.ending.killed:
+	case !m.ending.alone() && !m.ending.killed:
 		m.ending.killed = true
 		m.phaseAt = m.now + m.cfg.Grace
-		m.do(Kill{m.peer.process})
+		for _, p := range m.ending.awaited {
+			if p.Known() {
+				m.do(Kill{p})
+			}
+		}
 	default:
-		if m.ending.killed {
+		if !m.ending.alone() {
 			m.ending.err = "the peer was killed but the kernel has not ended it (state D?): it is still there"
 		}
 		m.finish()

@@ -74,7 +74,8 @@ type (
 	// LinkLost: the connection has ended, for whatever reason.
 	LinkLost struct{ Link Link }
 
-	// Died: the process is proved dead.
+	// Died: the process is proved dead. It follows every event that names the
+	// process, also when it had been dead before.
 	Died struct {
 		Process Process
 		Exit    string // in words

@@ -10,6 +10,7 @@ import (
 // noticeLateness: when we ourselves ran later than planned we have not heard
 // silence, so every window in which the peer owes something grows by as much.
 func (m *Machine) noticeLateness() {
+	m.late = 0
 	if m.expect == never {
 		return
 	}
@@ -17,10 +18,17 @@ func (m *Machine) noticeLateness() {
 	if late <= lateSlack {
 		return
 	}
+	m.late = late
 	m.silence.Late(late)
 	if m.phase == Starting && m.phaseAt != never {
 		m.phaseAt += late
 	}
+}
+
+// suspicion is how far the judging of a suspect has come.
+type suspicion struct {
+	lookAt   time.Duration // when it is looked at next
+	lastCall bool          // the window is over; what had arrived by then is still heard
 }
 
 // judgeAt is when the silence of the peer has to be looked at next.
@@ -29,7 +37,7 @@ func (m *Machine) judgeAt() time.Duration {
 	case m.held:
 		return never
 	case m.phase == Suspect && m.audible():
-		return m.silence.HungAt()
+		return m.suspect.lookAt
 	case m.phase == Up && m.audible(), m.phase == Starting && m.peer.listens:
 		return m.silence.SuspectAt()
 	}
@@ -43,14 +51,27 @@ func (m *Machine) judge() {
 	case m.phase != Suspect:
 		m.enter(Suspect, never)
 		m.tell(PeerSuspect, m.silenceInWords())
-		m.probe()
-	case m.silence.Judge(m.now, detector.Evidence{}) == detector.Hung:
+		m.lookAgain(false)
+	case m.silence.Judge(m.now, detector.Evidence{}) != detector.Hung:
+		m.lookAgain(false)
+	case m.suspect.lastCall && m.late < attention:
 		m.hung(m.silenceInWords())
+	default:
+		m.lookAgain(true)
 	}
 }
 
-// probe asks a suspect for a HELLO on a fresh connection. A plain peer is never
-// probed: it takes a second connection for a second peer (protocol.md §7).
+// lookAgain plans the next look at a suspect. The looks come often, so that it
+// shows when we are the late one; and there is a last call, because what arrived
+// while we were late may still stand behind the timer in the driver's queue.
+func (m *Machine) lookAgain(lastCall bool) {
+	m.suspect = suspicion{lookAt: m.now + attention, lastCall: lastCall}
+	m.probe()
+}
+
+// probe asks a suspect for a HELLO on a fresh connection, again and again until
+// one is made. A plain peer is never probed: it takes a second connection for a
+// second peer (protocol.md §7).
 func (m *Machine) probe() {
 	if m.peer.plain || m.links.probing {
 		return
@@ -108,10 +129,21 @@ func (m *Machine) takeForPlain() {
 	m.sign(m.now)
 }
 
+// replied: it answers, though not as a peer should, so it is not hung.
+func (m *Machine) replied() {
+	m.silence.Sign(m.now)
+	switch {
+	case m.phase != Suspect:
+	case m.peer.spoke:
+		m.enter(Up, never)
+	default:
+		m.enter(Starting, m.now+m.revival.window)
+	}
+}
+
 // sign takes a sign of life that the peer gave at the time at.
 func (m *Machine) sign(at time.Duration) {
-	switch m.phase {
-	case Unbegun, Fencing, Ending, Ended:
+	if !m.engaged() || m.phase == Fencing {
 		return
 	}
 	if !m.peer.spoke {
@@ -130,10 +162,7 @@ func (m *Machine) firstSign() {
 	m.peer.spoke = true
 	m.revival.speaker = m.revival.speaker || !m.peer.plain
 	m.revival.settled(m.now - m.peer.since)
-	m.silence.SetTimeout(m.cfg.Timeout)
-	if m.peer.plain {
-		m.silence.SetTimeout(max(m.cfg.Timeout, plainTimeout))
-	}
+	m.setTimeout()
 	m.silence.Restart(m.now)
 	m.enter(Up, never)
 	notice := Notice{Kind: PeerUp, PID: m.peer.process.PID, Generation: m.peer.generation}
@@ -145,6 +174,15 @@ func (m *Machine) firstSign() {
 		m.revival.noticed = never
 	}
 	m.do(Emit{notice})
+}
+
+// setTimeout gives the peer the time that one of its kind needs.
+func (m *Machine) setTimeout() {
+	if m.peer.plain {
+		m.silence.SetTimeout(max(m.cfg.Timeout, plainTimeout))
+		return
+	}
+	m.silence.SetTimeout(m.cfg.Timeout)
 }
 
 // hold suspends judging and reviving for d; 0 ends a hold.
@@ -160,8 +198,11 @@ func (m *Machine) hold(d time.Duration) {
 		m.held, m.heldUntil = false, never
 		m.tell(Unheld, "")
 		m.silence.Restart(m.now)
-		if m.phase == Waiting {
+		switch m.phase {
+		case Waiting:
 			m.phaseAt = max(m.now, m.revival.startAt)
+		case Suspect:
+			m.lookAgain(false)
 		}
 	}
 }

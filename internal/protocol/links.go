@@ -66,13 +66,13 @@ func (m *Machine) dialed(e Dialed) {
 		m.do(CloseLink{e.Link})
 		return
 	}
-	if !m.fits(e.Process) {
+	if !m.fits(e.Process) || m.graves.hold(e.Process) {
 		m.do(CloseLink{e.Link})
 		m.dialLater()
 		return
 	}
 	if m.phase == Seeking {
-		m.adopt(e.Process, Starting)
+		m.adopt(e.Process)
 	} else if e.Process.Known() {
 		m.recognise(e.Process)
 	}
@@ -96,6 +96,7 @@ func (m *Machine) reached() {
 		return
 	}
 	m.peer.listens = true
+	m.setTimeout()
 	m.silence.Restart(m.now)
 }
 
@@ -116,30 +117,45 @@ func (m *Machine) hello() wire.Hello {
 }
 
 func (m *Machine) greeted(e Greeted) {
+	answer := e.Link != 0 && (e.Link == m.links.out || e.Link == m.links.probe)
+	if answer && !e.Process.Known() {
+		e.Process = m.peer.process // the kernel does not say who listens
+	}
 	if why := m.unacceptable(e.Hello); why != "" {
+		if answer || m.engaged() && m.peer.process == e.Process {
+			m.replied()
+		}
 		m.refuse(e.Link, why)
 		return
 	}
-	answer := e.Link == m.links.out || e.Link == m.links.probe
 	switch {
 	case m.phase == Ending:
-		m.sayBye(e.Link)
-		m.do(CloseLink{e.Link})
+		m.greetedWhileEnding(e.Link, answer)
 		return
-	case m.phase == Fencing && e.Process == m.peer.process:
-		m.do(CloseLink{e.Link}) // it was killed; what it said before is late
+	case m.graves.hold(e.Process) || m.phase == Fencing && e.Process == m.peer.process:
+		m.drop(e.Link) // it is dead, or killed; what it said before is late
 		return
 	case !answer:
 		m.do(Send{e.Link, m.hello()})
 	}
 	m.recognise(e.Process)
 	m.peer.generation = e.Hello.Generation
-	m.peer.plain, m.peer.left = false, false
-	m.place(e.Link, answer)
+	m.peer.plain = false
+	m.setTimeout()
+	if !answer || e.Link == m.links.out || e.Link == m.links.probe {
+		m.place(e.Link, answer)
+	}
+	m.reached()
 	if e.Hello.Healthy {
 		m.sign(m.now)
 	}
 	m.dialNow()
+}
+
+// drop closes one link.
+func (m *Machine) drop(l Link) {
+	m.do(CloseLink{l})
+	m.linkLost(l)
 }
 
 // unacceptable says why a HELLO cannot be the peer's, or nothing.
@@ -156,7 +172,10 @@ func (m *Machine) unacceptable(h wire.Hello) string {
 func (m *Machine) refuse(l Link, why string) {
 	m.do(Send{l, wire.Refused{Reason: why}})
 	m.do(CloseLink{l})
-	m.forget(l)
+	if l == m.links.out {
+		m.links.redial = m.cfg.Heartbeat
+	}
+	m.linkLost(l)
 	if m.links.refusals++; powerOfTwo(m.links.refusals) {
 		m.tell(PeerFailed, "refused a link: "+why)
 	}
@@ -165,15 +184,27 @@ func (m *Machine) refuse(l Link, why string) {
 // recognise makes the speaker the peer. The driver has seen that it holds the
 // name, so a different process that was the peer before has lost it by dying.
 func (m *Machine) recognise(p Process) {
-	if m.peer.process == p {
+	if m.engaged() && m.peer.process == p {
 		return
 	}
-	if m.peer.process.Known() && m.peer.spoke && m.phase != Left {
-		m.tell(PeerDead, "another process holds its name now")
+	m.bereaved()
+	m.dropLinks()
+	m.adopt(p)
+}
+
+// bereaved: another process speaks for the name, so the one before it is dead.
+func (m *Machine) bereaved() {
+	kind := PeerDead
+	switch {
+	case m.phase == Fencing:
+		kind = PeerFenced
+	case !m.engaged() || !m.peer.process.Known() || !m.peer.spoke:
+		return
+	}
+	m.tell(kind, "another process holds its name now")
+	if m.revival.noticed == never {
 		m.revival.noticed = m.now
 	}
-	m.dropLinks()
-	m.peer = counterpart{process: p, since: m.now}
 }
 
 // place makes the link the one that it turned out to be.
@@ -199,10 +230,13 @@ func (m *Machine) plainHeard(e PlainHeard) {
 	case !m.cfg.PlainPermitted:
 		m.refuse(e.Link, "it does not say HELLO, which is permitted at qt: names and at addresses alone")
 		return
-	case m.phase == Ending || m.phase == Fencing:
+	case m.phase == Ending || m.phase == Fencing || m.graves.hold(e.Process):
 		if e.Link != m.links.in {
 			m.do(CloseLink{e.Link})
 		}
+		return
+	case m.taken(e.Process):
+		m.refuse(e.Link, "another process is the peer, or this one has said HELLO before")
 		return
 	}
 	if e.Link != m.links.in {
@@ -217,6 +251,15 @@ func (m *Machine) plainHeard(e PlainHeard) {
 	m.dialNow()
 }
 
+// taken: the place of the peer is taken, so that this process cannot have it by
+// saying something that is not HELLO. No lock speaks for it.
+func (m *Machine) taken(p Process) bool {
+	if !m.engaged() || !m.peer.spoke || !m.peer.process.Known() {
+		return false
+	}
+	return m.peer.process != p || !m.peer.plain
+}
+
 // plain: the peer does not speak the protocol, so any byte is a sign of life and
 // it is given the time that such peers need (protocol.md §7).
 func (m *Machine) plain() {
@@ -224,6 +267,7 @@ func (m *Machine) plain() {
 		return
 	}
 	m.peer.plain = true
+	m.setTimeout()
 	if m.links.out != 0 && !m.links.outOpen {
 		m.links.outOpen = true
 		m.links.beatAt = m.now
@@ -231,7 +275,7 @@ func (m *Machine) plain() {
 }
 
 func (m *Machine) beatHeard(e BeatHeard) {
-	if e.Link != m.links.in {
+	if e.Link == 0 || e.Link != m.links.in {
 		return
 	}
 	if !e.Beat.Healthy {
@@ -246,7 +290,7 @@ func (m *Machine) byeHeard(e ByeHeard) {
 	case Ending, Fencing, Reviving, Waiting, Left:
 		return // we go ourselves, or the folder will say it after the proof
 	}
-	if e.Link != m.links.in && e.Link != m.links.out {
+	if e.Link == 0 || e.Link != m.links.in && e.Link != m.links.out {
 		return
 	}
 	if e.Bye.Kind == wire.Stop {
@@ -256,15 +300,17 @@ func (m *Machine) byeHeard(e ByeHeard) {
 	m.tell(PeerLeft, e.Bye.Reason)
 	m.dropLinks()
 	m.peer.left, m.peer.spoke = true, false
+	m.revival.noticed = never
 	m.enter(Left, never)
 }
 
 func (m *Machine) refusedHeard(e RefusedHeard) {
-	if e.Link != m.links.out {
+	if e.Link == 0 || e.Link != m.links.out && e.Link != m.links.probe {
 		return
 	}
 	m.do(CloseLink{e.Link})
 	m.forget(e.Link)
+	m.replied()
 	m.links.redial = m.cfg.Heartbeat
 	m.dialLater()
 	if m.links.refusals++; powerOfTwo(m.links.refusals) {
@@ -273,12 +319,15 @@ func (m *Machine) refusedHeard(e RefusedHeard) {
 }
 
 func (m *Machine) linkLost(l Link) {
-	out := l == m.links.out
+	if l == 0 {
+		return
+	}
+	out, ours := l == m.links.out, l == m.links.out || l == m.links.in
 	m.forget(l)
 	if out {
 		m.dialLater()
 	}
-	if (m.phase == Up || m.phase == Suspect) && !m.peer.process.Known() && m.links.in == 0 && m.links.out == 0 {
+	if ours && m.engaged() && m.phase != Fencing && !m.peer.process.Known() && m.links.in == 0 && m.links.out == 0 {
 		// No handle to prove its death with: the lock will have to say it.
 		m.mourn("its links ended and its process cannot be seen")
 	}

@@ -23,7 +23,8 @@ import (
 // Times that are not settings. Each is short against the defaults and long
 // against a scheduler's tick.
 const (
-	confirmation   = 250 * time.Millisecond // how long a suspect is probed before it is judged
+	confirmation   = 200 * time.Millisecond // how long a suspect is probed before the last call
+	attention      = 50 * time.Millisecond  // how often a suspect is looked at, so that our own lateness shows; also the last call
 	lateSlack      = 20 * time.Millisecond  // a timer that comes later than this was late
 	redialFirst    = 10 * time.Millisecond  // first delay between dials while the peer lives
 	resurvey       = 200 * time.Millisecond // how often an unclear folder or lock is read again
@@ -62,17 +63,20 @@ type counterpart struct {
 }
 
 // Machine is one member's view of its peer. It is not safe for concurrent use:
-// one goroutine owns it.
+// one goroutine owns it. A copy of a Machine between two Steps is independent of it.
 type Machine struct {
 	cfg    Config
 	phase  Phase
 	now    time.Duration
 	expect time.Duration // the deadline that the driver was given; past it we are late
+	late   time.Duration // by how much the current Step came after expect; 0: on time
 	out    []Action
 
 	peer    counterpart
+	graves  graves
 	links   links
 	silence detector.Detector
+	suspect suspicion
 	reason  string // why the last heartbeat was not a sign of life
 
 	phaseAt   time.Duration // when the phase's own patience ends; never: none
@@ -89,14 +93,14 @@ func New(cfg Config) *Machine {
 	m := &Machine{cfg: cfg, expect: never, phaseAt: never, heldUntil: never}
 	m.silence = detector.New(cfg.Timeout, confirmation)
 	m.revival = newRevival(cfg)
-	m.links.beatAt, m.links.dialAt = never, never
+	m.links.beatAt, m.links.dialAt, m.links.redial = never, never, redialFirst
 	return m
 }
 
 // Step takes one event at the time now, which never goes back and stands still
 // while the machine is suspended, and returns what is to be done, in order.
 func (m *Machine) Step(now time.Duration, event Event) []Action {
-	m.now = now
+	m.now = max(m.now, now)
 	m.out = nil
 	if m.phase != Ended {
 		m.noticeLateness()
@@ -176,7 +180,7 @@ func (m *Machine) handle(event Event) {
 	case Surveyed:
 		m.surveyed(e)
 	case LookAsked:
-		m.do(TakeSurvey{})
+		m.takeSurvey()
 	case GoodbyeStored:
 		m.goodbyeStored(e)
 	case LeaveAsked:
@@ -195,9 +199,9 @@ func (m *Machine) begun(e Begun) {
 	m.hold(e.Survey.HeldFor)
 	switch s := e.Survey; {
 	case s.Holder.Known():
-		m.adopt(s.Holder, Starting)
+		m.adopt(s.Holder)
 	case s.Recorded.Known():
-		m.adopt(s.Recorded, Starting)
+		m.adopt(s.Recorded)
 	case s.PeerLeft:
 		m.enter(Left, never)
 	default:
@@ -230,7 +234,7 @@ func (m *Machine) runTimers() {
 func (m *Machine) phaseOver() {
 	switch m.phase {
 	case Seeking:
-		m.reviveAfter(m.revival.budget.Next())
+		m.reviveAfter(0) // a first start is no revival: it costs nothing of the budget
 	case Starting:
 		m.startOverdue()
 	case Fencing:
@@ -251,6 +255,9 @@ func (m *Machine) enter(next Phase, until time.Duration) {
 	if next != m.phase && !m.mayEnter(next) {
 		panic(fmt.Sprintf("protocol: %v cannot become %v", m.phase, next))
 	}
+	if next != m.phase {
+		m.revival.awaited = false // what was asked for in the old phase does not decide in the new one
+	}
 	m.phase, m.phaseAt = next, until
 }
 
@@ -263,18 +270,23 @@ func (m *Machine) mayEnter(next Phase) bool {
 	return false
 }
 
-// adopt takes a process for the peer.
-func (m *Machine) adopt(p Process, phase Phase) {
+// adopt takes a process for the peer, which has still to speak.
+func (m *Machine) adopt(p Process) {
 	m.peer = counterpart{process: p, since: m.now}
-	until := never
-	if phase == Starting {
-		until = m.now + m.revival.window
-	}
-	m.enter(phase, until)
+	m.revival.awaited = false
+	m.reason = ""
+	m.enter(Starting, m.now+m.revival.window)
 	m.links.redial = redialFirst
-	if phase == Starting {
-		m.dialNow()
+	m.dialNow()
+}
+
+// engaged: a process is taken for the peer.
+func (m *Machine) engaged() bool {
+	switch m.phase {
+	case Starting, Up, Suspect, Fencing:
+		return true
 	}
+	return false
 }
 
 func (m *Machine) do(a Action) { m.out = append(m.out, a) }

@@ -44,14 +44,14 @@ func (p Phase) String() string { return phaseNames[p] }
 // with every event to show that there is none.
 var legal = map[Phase][]Phase{
 	Unbegun:  {Seeking, Starting, Left, Ending},
-	Seeking:  {Starting, Up, Reviving, Left, Ending},
+	Seeking:  {Starting, Reviving, Left, Ending},
 	Starting: {Up, Suspect, Fencing, Reviving, Left, Ending},
 	Up:       {Suspect, Reviving, Left, Ending, Starting},
 	Suspect:  {Up, Fencing, Reviving, Left, Ending, Starting},
-	Fencing:  {Up, Reviving, Ending},
-	Reviving: {Starting, Up, Waiting, Left, Ending},
-	Waiting:  {Reviving, Up, Starting, Left, Ending},
-	Left:     {Up, Ending, Starting},
+	Fencing:  {Starting, Reviving, Ending},
+	Reviving: {Starting, Waiting, Left, Ending},
+	Waiting:  {Reviving, Starting, Ending},
+	Left:     {Starting, Ending},
 	Ending:   {Ended},
 	Ended:    {},
 }

@@ -8,13 +8,16 @@ import (
 
 // revival is everything between a death and the next life.
 type revival struct {
-	budget   *restart.Budget
+	budget   restart.Budget
 	count    uint64
 	noticed  time.Duration // when the absence began; never: there is none
 	startAt  time.Duration // the budget allows the next start from here on
 	spawning bool          // a Spawn has not reported back yet
-	token    uint64        // of the newest survey that decides something
-	awaited  bool          // that survey has not come back yet
+	again    bool          // that Spawn answers a death
+	asked    uint64        // the newest survey asked for
+	answered uint64        // the newest survey that came back
+	awaited  bool          // a survey is waited for, to decide something
+	from     uint64        // and it must be this one or a newer one
 	obituary string        // how a process ended that never spoke
 	failures int           // starts in a row that came to nothing
 	speaker  bool          // a process of this name has said HELLO before
@@ -27,7 +30,7 @@ const slowestWindow = 10 * time.Minute
 
 func newRevival(cfg Config) revival {
 	return revival{
-		budget: restart.New(cfg.Restart, cfg.Random), noticed: never,
+		budget: *restart.New(cfg.Restart, cfg.Random), noticed: never,
 		minimum: cfg.StartTimeout, window: cfg.StartTimeout,
 	}
 }
@@ -39,8 +42,36 @@ func (r *revival) settled(took time.Duration) {
 	r.window = max(r.minimum, min(3*took, slowestWindow))
 }
 
+// graves remembers who died last, so that a late word of one of them is not taken
+// for a sign of life.
+type graves struct {
+	dead [16]uint64 // handles
+	next int
+}
+
+func (g *graves) bury(p Process) {
+	if p.Known() && !g.hold(p) {
+		g.dead[g.next] = p.Handle
+		g.next = (g.next + 1) % len(g.dead)
+	}
+}
+
+func (g *graves) hold(p Process) bool {
+	for _, h := range g.dead {
+		if h != 0 && h == p.Handle {
+			return true
+		}
+	}
+	return false
+}
+
 func (m *Machine) died(e Died) {
-	if e.Process != m.peer.process {
+	m.graves.bury(e.Process)
+	if m.phase == Ending {
+		m.diedWhileEnding(e.Process)
+		return
+	}
+	if e.Process != m.peer.process || !e.Process.Known() {
 		return // an earlier one, or one that lost the race for the name
 	}
 	switch m.phase {
@@ -54,12 +85,9 @@ func (m *Machine) died(e Died) {
 	case Fencing:
 		m.tell(PeerFenced, e.Exit)
 		m.mourn("")
-	case Ending:
-		m.peer = counterpart{}
-		m.finishIfAlone()
 	case Left:
 		m.peer = counterpart{}
-	case Unbegun, Seeking, Reviving, Waiting, Ended:
+	case Unbegun, Seeking, Reviving, Waiting, Ending, Ended:
 	}
 }
 
@@ -83,15 +111,20 @@ func (m *Machine) reviveAfter(delay time.Duration) {
 }
 
 func (m *Machine) surveyForRevival() {
-	m.revival.token++
-	m.revival.awaited = true
-	m.do(TakeSurvey{m.revival.token})
+	m.takeSurvey()
+	m.revival.awaited, m.revival.from = true, m.revival.asked
+}
+
+func (m *Machine) takeSurvey() {
+	m.revival.asked++
+	m.do(TakeSurvey{m.revival.asked})
 }
 
 func (m *Machine) surveyed(e Surveyed) {
-	if m.phase == Ending {
+	if m.phase == Ending || e.Token <= m.revival.answered {
 		return
 	}
+	m.revival.answered = e.Token
 	if e.Survey.Err == "" {
 		if e.Survey.Stopped {
 			m.end(stopKind, e.Survey.StopReason, false)
@@ -99,7 +132,12 @@ func (m *Machine) surveyed(e Surveyed) {
 		}
 		m.hold(e.Survey.HeldFor)
 	}
-	if !m.revival.awaited || e.Token != m.revival.token {
+	if !m.revival.awaited || e.Token < m.revival.from {
+		return
+	}
+	if m.graves.hold(e.Survey.Holder) || m.graves.hold(e.Survey.Recorded) {
+		// It has died since the folder was read, and may have said goodbye first.
+		m.surveyForRevival()
 		return
 	}
 	m.revival.awaited = false
@@ -120,12 +158,12 @@ func (m *Machine) decide(s Survey) {
 		m.failed("the folder cannot be read: " + s.Err)
 		m.enter(Waiting, m.now+resurvey)
 	case s.Holder.Known():
-		m.adopt(s.Holder, Starting)
+		m.adopt(s.Holder)
 	case s.HolderUnseen:
 		m.failed("its name is held by a process that cannot be seen from here (another PID namespace?)")
 		m.enter(Waiting, m.now+resurvey)
 	case s.Recorded.Known():
-		m.adopt(s.Recorded, Starting)
+		m.adopt(s.Recorded)
 	case s.PeerLeft:
 		m.revival.noticed = never
 		m.tell(PeerLeft, "")
@@ -137,7 +175,7 @@ func (m *Machine) decide(s Survey) {
 	case m.revival.spawning:
 		// The earlier Spawn reports back first.
 	default:
-		m.revival.spawning = true
+		m.revival.spawning, m.revival.again = true, m.revival.noticed != never
 		m.do(Spawn{})
 	}
 }
@@ -167,14 +205,14 @@ func (m *Machine) started(p Process) {
 	switch {
 	case m.phase == Ending:
 		m.startedWhileEnding(p)
-	case m.phase == Reviving:
+	case m.phase == Reviving || m.phase == Waiting:
 		m.countRevival()
 		m.peer = counterpart{process: p, since: m.now}
 		m.enter(Starting, m.now+m.revival.window)
 		m.links.redial = m.cfg.Heartbeat // it dials us; we look whether it is one that does not
 		m.dialLater()
 		m.tell(PeerStarted, "")
-	case m.peer.process == p:
+	case m.engaged() && m.peer.process == p:
 		// It greeted us before we heard that it was started.
 		m.countRevival()
 		m.tell(PeerStarted, "")
@@ -182,7 +220,7 @@ func (m *Machine) started(p Process) {
 }
 
 func (m *Machine) countRevival() {
-	if m.revival.noticed != never || m.peer.spoke {
+	if m.revival.again {
 		m.revival.count++
 	}
 }
@@ -217,9 +255,10 @@ func (m *Machine) startOverdue() {
 // judged, and the next start gets twice the time.
 func (m *Machine) startChecked(s Survey) {
 	switch {
-	case s.Err != "", s.HolderUnseen, s.Holder == m.peer.process:
+	case m.held, s.Err != "", s.HolderUnseen, s.Holder == m.peer.process:
 	case s.Holder.Known():
-		m.adopt(s.Holder, Starting)
+		m.dropLinks()
+		m.adopt(s.Holder)
 	default:
 		m.hung("it was started and has not taken its name")
 	}
