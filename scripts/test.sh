@@ -65,6 +65,8 @@ if command -v "$(go env CC)" >/dev/null && [ "$(CGO_ENABLED=1 go env CGO_ENABLED
 fi
 say "== tests $race"
 mkdir "$run/t" "$run/bin"
+# As /tmp is: tests that play another user have to get in.
+chmod 755 "$run" && chmod 1777 "$run/t" || exit 1
 go build -o "$run/bin/testreport" ./scripts/testreport || exit 1
 # One package at a time: many tests measure times, and the machine may have two cores. -count 1: what a cache remembers of another
 # machine state is no test.
