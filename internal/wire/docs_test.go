@@ -14,7 +14,7 @@ func fencedLines(t *testing.T, word string) (lines []string) {
 	t.Helper()
 	inside := false
 	for line := range strings.Lines(string(readFile(t, specification))) {
-		line = strings.TrimSuffix(line, "\n")
+		line = strings.TrimRight(line, "\r\n") // a checkout on Windows may have added CRs
 		switch {
 		case inside && line == "```":
 			inside = false
