@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -39,8 +38,7 @@ type host interface {
 	generation() uint64
 }
 
-// machineHost is the host on a real machine. It does not change once it is made,
-// but for the listener.
+// machineHost is the host on a real machine. It does not change once it is made.
 type machineHost struct {
 	settings   settings
 	dir        *pairdir.Dir
@@ -48,7 +46,7 @@ type machineHost struct {
 	claim      *pairdir.Claim
 	me         proc.ID
 	life       pairdir.Life
-	relisten   func() error // listen again: the socket was removed
+	ears       *ears
 }
 
 func (h *machineHost) pid() int           { return h.me.PID }
@@ -144,7 +142,7 @@ func damaged(err error) bool {
 // whoever comes after us knows of it. A record that cannot be written does not
 // keep the peer down: its name lock still keeps it single.
 func (h *machineHost) spawn() (child *proc.Handle, notes []string, err error) {
-	record := pairdir.Spawn{Token: rand.Text(), By: h.me, Time: time.Now()}
+	record := pairdir.Spawn{Token: rand.Text(), By: h.me, Generation: h.nextGeneration(), Time: time.Now()}
 	if err := h.dir.StoreSpawn(h.peer, record); err != nil {
 		notes = append(notes, "the start of "+h.peer.String()+" could not be recorded: "+err.Error())
 	}
@@ -167,6 +165,15 @@ func (h *machineHost) spawn() (child *proc.Handle, notes []string, err error) {
 		notes = append(notes, "the start of "+h.peer.String()+" could not be recorded: "+err.Error())
 	}
 	return child, notes, nil
+}
+
+// nextGeneration is that of the life which a start now begins; 0: not known.
+func (h *machineHost) nextGeneration() uint64 {
+	life, found, err := h.dir.ReadLife(h.peer)
+	if err != nil || !found {
+		return 0
+	}
+	return life.Generation + 1
 }
 
 func (h *machineHost) childEnv(token string) []string {
@@ -195,10 +202,11 @@ func (h *machineHost) heal() ([]string, error) {
 	if err != nil {
 		return healed, err
 	}
-	if _, err := os.Lstat(string(h.self.Address())); errors.Is(err, os.ErrNotExist) && !onWindows {
-		if err := h.relisten(); err != nil {
-			return append(healed, "the socket was removed and cannot be made again: "+err.Error()), nil
-		}
+	again, err := h.ears.reopen()
+	if err != nil {
+		return append(healed, "the socket was removed and cannot be made again: "+err.Error()), nil
+	}
+	if again {
 		healed = append(healed, "the socket was removed: listening again")
 	}
 	return healed, nil

@@ -42,7 +42,7 @@ func (l *loop) send(id protocol.Link, msg wire.Message) {
 		return
 	}
 	if hello, ok := msg.(wire.Hello); ok {
-		hello.Healthy = l.m.life.healthy(time.Now())
+		hello.Healthy = l.m.liveness.healthy(time.Now())
 		msg = hello
 	}
 	k.buf = wire.Append(k.buf[:0], msg)

@@ -56,7 +56,7 @@ func (m *Member) Beat() { m.main().Beat() }
 // Part makes the program show signs of life of one more part of it. every is how
 // far apart they may be; 0 is [Config.Heartbeat], as for [Member.Beat]. A part with
 // a longer one is judged so much later. The same name gives the same Part.
-func (m *Member) Part(name string, every time.Duration) *Part { return m.life.part(name, every) }
+func (m *Member) Part(name string, every time.Duration) *Part { return m.liveness.part(name, every) }
 
 // Beat is a sign of life of this part.
 func (p *Part) Beat() {
@@ -147,12 +147,12 @@ func (v *liveness) runCheck(ctx context.Context) bool {
 // sendBeat sends the heartbeat that is due: at once, or after the application's
 // check has returned.
 func (l *loop) sendBeat(id protocol.Link) {
-	if l.m.life.check == nil {
+	if l.m.liveness.check == nil {
 		l.putBeat(id)
 		return
 	}
 	go func() { // not waited for at the end: the check may never return
-		if l.m.life.runCheck(l.ctx) {
+		if l.m.liveness.runCheck(l.ctx) {
 			l.m.post(message{link: id, beat: true})
 		}
 	}()
@@ -164,7 +164,7 @@ func (l *loop) putBeat(id protocol.Link) {
 		return
 	}
 	k.seq++
-	beat := l.m.life.beat(time.Now())
+	beat := l.m.liveness.beat(time.Now())
 	beat.Seq = k.seq
 	l.send(id, beat)
 }

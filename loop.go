@@ -26,18 +26,19 @@ type message struct {
 // loop drives one machine. Every field is owned by the goroutine of run, but for
 // those that say otherwise.
 type loop struct {
-	m        *Member
-	host     host
-	machine  *protocol.Machine
-	origin   time.Time
-	timer    *time.Timer
-	links    map[protocol.Link]*link
-	known    *processes // has its own lock
-	herald   *herald    // has its own goroutine
-	checkAt  time.Time  // when the name lock and the socket are looked at next
-	checking bool       // that look is under way
-	ended    bool
-	err      string
+	m          *Member
+	host       host
+	machine    *protocol.Machine
+	origin     time.Time
+	timer      *time.Timer
+	links      map[protocol.Link]*link
+	known      *processes // has its own lock
+	herald     *herald    // has its own goroutine
+	checkAt    time.Time  // when the name lock and the socket are looked at next
+	checking   bool       // that look is under way
+	lastHealed string     // what the last look healed, so that it is told once
+	ended      bool
+	err        string
 
 	ctx   context.Context // of everything that runs aside
 	aside sync.WaitGroup
@@ -199,7 +200,13 @@ func (l *loop) nameChecked(s nameState) {
 	l.checking = false
 	l.checkAt = time.Now().Add(nameCheck)
 	for _, what := range s.healed {
-		l.tell(Event{Kind: Listening, Reason: what})
+		if what != l.lastHealed { // what cannot be healed is found again at every look
+			l.tell(Event{Kind: Listening, Reason: what})
+		}
+		l.lastHealed = what
+	}
+	if len(s.healed) == 0 {
+		l.lastHealed = ""
 	}
 	if s.err != nil {
 		// No goodbye: the name is not ours to speak for any more.

@@ -17,7 +17,7 @@ type Member struct {
 	settings   settings
 	dir        *pairdir.Dir
 	self, peer pairdir.Name
-	life       *liveness
+	liveness   *liveness
 	main       func() *Part
 	inbox      chan message
 	quit       chan struct{} // closed when the loop has ended
@@ -49,8 +49,8 @@ func New(cfg Config) (*Member, error) {
 	if m.self.Key() == m.peer.Key() {
 		return nil, errors.New("pairguard: " + s.Self + " and " + s.Peer + " are the same address: the two need different names")
 	}
-	m.life = newLiveness(s)
-	m.life.wake = m.wakeForBeat
+	m.liveness = newLiveness(s)
+	m.liveness.wake = m.wakeForBeat
 	m.main = sync.OnceValue(func() *Part { return m.Part("main", 0) })
 	m.last = Status{Self: s.Self, Peer: s.Peer, Phase: protocol.Unbegun.String()}
 	return m, nil
@@ -164,6 +164,6 @@ func (m *Member) wakeForBeat() {
 	select {
 	case m.inbox <- message{beat: true}:
 	default:
-		m.life.owed.Store(true)
+		m.liveness.owed.Store(true)
 	}
 }

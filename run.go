@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"runtime"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/pairguard/pairguard/internal/ipc"
 	"github.com/pairguard/pairguard/internal/pairdir"
 	"github.com/pairguard/pairguard/internal/proc"
 	"github.com/pairguard/pairguard/internal/protocol"
@@ -19,11 +16,8 @@ import (
 	"github.com/pairguard/pairguard/internal/wire"
 )
 
-const (
-	onWindows = runtime.GOOS == "windows"
-	// lastWords bounds how long the end waits for a slow disk or event handler.
-	lastWords = 2 * time.Second
-)
+// lastWords bounds how long the end waits for a slow disk or event handler.
+const lastWords = 2 * time.Second
 
 // run takes the name, and everything that follows from having it.
 func (m *Member) run(ctx context.Context) error {
@@ -41,15 +35,16 @@ func (m *Member) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ears := &ears{address: m.self.Address(), claim: claim}
-	host.relisten = ears.relisten
-	return m.guard(ctx, host, ears)
+	return m.guard(ctx, host)
 }
 
 // begin starts a life of our name: from here on an earlier leave of it is over,
 // and, if a person started us, a stop of the pair too.
 func (m *Member) begin(claim *pairdir.Claim) (*machineHost, error) {
-	h := &machineHost{settings: m.settings, dir: m.dir, self: m.self, peer: m.peer, claim: claim}
+	h := &machineHost{
+		settings: m.settings, dir: m.dir, self: m.self, peer: m.peer, claim: claim,
+		ears: &ears{address: m.self.Address(), claim: claim},
+	}
 	var err error
 	if h.me, err = proc.Self(); err != nil {
 		return nil, err
@@ -94,11 +89,11 @@ func (m *Member) revivedBy(token string) (bool, error) {
 }
 
 // guard listens and drives the machine until it has ended.
-func (m *Member) guard(ctx context.Context, h *machineHost, ears *ears) error {
-	if err := ears.open(); err != nil {
+func (m *Member) guard(ctx context.Context, h *machineHost) error {
+	if err := h.ears.open(); err != nil {
 		return err
 	}
-	defer ears.close()
+	defer h.ears.close()
 	log, err := m.dir.OpenLog(m.self)
 	l := m.newLoop(ctx, h, log)
 	if err != nil {
@@ -106,7 +101,7 @@ func (m *Member) guard(ctx context.Context, h *machineHost, ears *ears) error {
 	}
 	aside, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	l.ctx = aside
-	ears.serve(l)
+	h.ears.serve(l)
 	l.tell(Event{Kind: Listening, Reason: m.circumstances(h)})
 	l.step(protocol.Begun{Survey: h.survey(l.known)})
 	l.run(ctx)
@@ -114,7 +109,7 @@ func (m *Member) guard(ctx context.Context, h *machineHost, ears *ears) error {
 	m.last = l.status()
 	m.mu.Unlock()
 	cancel()
-	ears.close()
+	h.ears.close()
 	for id := range l.links {
 		l.closeLink(id)
 	}
@@ -167,61 +162,4 @@ func (l *loop) finish() {
 	}
 	l.herald.close(lastWords)
 	l.known.closeAll()
-}
-
-// ears are the listener of our name. Safe for concurrent use.
-type ears struct {
-	address ipc.Address
-	claim   *pairdir.Claim
-	mu      sync.Mutex // guards what follows
-	current *ipc.Listener
-	loop    *loop
-	closed  bool
-}
-
-// open listens; only the holder of the name may, since it removes what an earlier
-// holder has left there.
-func (e *ears) open() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closed {
-		return nil
-	}
-	if err := e.claim.RemoveStaleSocket(); err != nil {
-		return err
-	}
-	listener, err := ipc.Listen(e.address)
-	if err != nil {
-		return err
-	}
-	if e.current != nil {
-		e.current.Close()
-	}
-	e.current = listener
-	if e.loop != nil {
-		e.loop.aside.Go(func() { e.loop.accept(listener) })
-	}
-	return nil
-}
-
-func (e *ears) relisten() error { return e.open() }
-
-func (e *ears) serve(l *loop) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.loop = l
-	listener := e.current
-	l.aside.Go(func() { l.accept(listener) })
-}
-
-// close stops listening and removes the socket while the name is still ours.
-func (e *ears) close() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closed {
-		return
-	}
-	e.closed = true
-	e.current.Close()
-	e.claim.RemoveStaleSocket()
 }
