@@ -12,9 +12,12 @@
 // Go poller: one goroutine for all handles, none when there are none, no thread
 // and no timer. Nothing runs while nothing dies.
 //
+// On Windows the system's thread pool waits for up to 63 handles a thread. macOS
+// and FreeBSD are not written yet and say so: [ErrNotSupported].
+//
 // # Children
 //
-// A process started by [Start] is reaped by its handle when it ends, whether or
+// On Unix a process started by [Start] is reaped by its handle when it ends, whether or
 // not anybody still holds or has closed the handle. The host program may reap
 // all of its children itself, or ignore SIGCHLD; then the exit status can be
 // unknown, and nothing else changes.

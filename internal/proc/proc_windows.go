@@ -56,14 +56,17 @@ func Open(pid int) (*Handle, error) {
 	case err != nil:
 		return nil, fmt.Errorf("cannot open process %d: %w", pid, err)
 	}
-	return adopt(process, pid)
+	h, err := adopt(process, pid)
+	if err != nil {
+		windows.CloseHandle(process)
+	}
+	return h, err
 }
 
-// adopt takes over a process handle, also when it fails.
+// adopt takes over a process handle, unless it fails.
 func adopt(process windows.Handle, pid int) (*Handle, error) {
 	id, err := identify(process, pid)
 	if err != nil {
-		windows.CloseHandle(process)
 		return nil, err
 	}
 	h := &Handle{id: id, done: make(chan struct{})}
@@ -72,11 +75,7 @@ func adopt(process windows.Handle, pid int) (*Handle, error) {
 		h.died()
 		return h, nil
 	}
-	if err := h.watch(); err != nil {
-		windows.CloseHandle(process)
-		return nil, err
-	}
-	return h, nil
+	return h, h.watch()
 }
 
 // Reopen returns a handle on the process that id names, and on no other: ErrGone
@@ -100,7 +99,8 @@ func Reopen(id ID) (*Handle, error) {
 func FromPidfd(int) (*Handle, error) { return nil, fmt.Errorf("pidfds: %w", ErrNotSupported) }
 
 // Start starts a process without a console, in a process group of its own and
-// outside this one's job where that is allowed, with the null device as stdin.
+// outside this one's job where that is allowed, with the null device as stdin. When
+// Start fails nothing runs.
 func Start(s Spec) (*Handle, error) {
 	if !filepath.IsAbs(s.Path) {
 		return nil, fmt.Errorf("cannot start %q: not an absolute path", s.Path)
@@ -130,7 +130,9 @@ func Start(s Spec) (*Handle, error) {
 	}
 	h, err := adopt(windows.Handle(process), pid)
 	if err != nil {
-		return nil, fmt.Errorf("%q was started as process %d but cannot be watched: %w", s.Path, pid, err)
+		_ = windows.TerminateProcess(windows.Handle(process), killedCode) // when Start fails nothing runs
+		windows.CloseHandle(windows.Handle(process))
+		return nil, fmt.Errorf("cannot start %q: %w", s.Path, err)
 	}
 	return h, nil
 }
