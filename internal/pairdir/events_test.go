@@ -97,7 +97,7 @@ func TestFailedAppendLosesOneEventOnly(t *testing.T) {
 		n, _ := f.Write(b[:len(b)/2])
 		return n, errors.New("disk full")
 	}
-	wantError(t, "full disk", l.Append(event("procA", 2, 0)), "disk full", "procA.events.jsonl")
+	wantError(t, "full disk", l.Append(event("procA", 2, 0)), "disk full", ".events.jsonl")
 	d.disk = realDisk()
 	mustDo(t, l.Append(event("procA", 3, 0)))
 	records, err := d.Events()
@@ -128,6 +128,20 @@ func TestLogIsBoundedAndRotated(t *testing.T) {
 	}
 	if len(records) < 104 {
 		t.Errorf("only %d events are kept", len(records))
+	}
+}
+
+func TestLogThatCannotBeRotatedLosesNothingSoon(t *testing.T) {
+	d := testDir(t)
+	l := mustLog(t, d, "procA")
+	d.disk.rename = func(string, string) error { return errors.New("in use") }
+	for i := range 150 {
+		mustDo(t, l.Append(event("procA", i, 10_000)))
+	}
+	d.disk = realDisk()
+	mustDo(t, l.Append(event("procA", 150, 10_000)))
+	if records, err := d.Events(); err != nil || len(records) != 151 {
+		t.Fatalf("%d events, %v", len(records), err)
 	}
 }
 
@@ -230,7 +244,7 @@ func TestOutputIsPutAside(t *testing.T) {
 	other := d.mustName(t, "procB")
 	mustDo(t, os.Mkdir(d.file(other, ".log"), 0o700))
 	_, err = d.OpenOutput(other)
-	wantError(t, "a folder in its place", err, "procB.log", "remove it")
+	wantError(t, "a folder in its place", err, ".log", "remove it")
 }
 
 func FuzzEventLine(f *testing.F) {

@@ -18,3 +18,8 @@ func syncFolder(path string) {
 		_ = f.Close()
 	}
 }
+
+// openShared opens a file for reading that others may rename meanwhile.
+func openShared(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|openNoWait, 0)
+}

@@ -145,7 +145,7 @@ func known(info, read os.FileInfo) bool { return read != nil && os.SameFile(info
 
 // open reports whether there is a file now; otherwise the next look may find it.
 func (t *tail) open(path string) bool {
-	f, err := os.OpenFile(path, os.O_RDONLY|openNoWait, 0)
+	f, err := openShared(path)
 	if err != nil {
 		return false
 	}

@@ -131,7 +131,7 @@ func TestDamagedGoodbyesCount(t *testing.T) {
 
 func TestStopIsOneRecordForThePair(t *testing.T) {
 	d := testDir(t)
-	a, b, c := d.mustName(t, "procA"), d.mustName(t, "/tmp/x y"), d.mustName(t, "procC")
+	a, b, c := d.mustName(t, "procA"), d.mustName(t, "qt:x y"), d.mustName(t, "procC")
 	mustDo(t, d.StoreStop(a, b, Goodbye{Name: "procA", Reason: strings.Repeat("停", 500)}))
 	g, stopped, err := d.ReadStop(b, a)
 	if err != nil || !stopped || g.Kind != KindStop || g.Damaged != nil || len(g.Reason) != 399 {
@@ -216,7 +216,7 @@ func TestSetAsideSparesANewRecord(t *testing.T) {
 	d := testDir(t)
 	path := d.Path() + "/procA.life"
 	put(t, path, "damaged")
-	read, err := os.Lstat(path)
+	_, read, err := readFile(path)
 	mustDo(t, err)
 	put(t, path+".new", "good")
 	mustDo(t, os.Rename(path+".new", path))
