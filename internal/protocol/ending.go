@@ -96,6 +96,7 @@ func (m *Machine) await(p Process, deaf bool) {
 	}
 	switch {
 	case m.ending.killed:
+		m.phaseAt = m.now + m.cfg.Grace
 		m.do(Kill{p})
 	case deaf:
 		m.do(Terminate{p})

@@ -215,18 +215,18 @@ func (m *Machine) runTimers() {
 	if m.held && m.now >= m.heldUntil {
 		m.hold(0)
 	}
-	if m.now >= m.links.beatAt {
-		m.beat()
-	}
-	if m.now >= m.links.dialAt {
-		m.dial()
-	}
 	if m.now >= m.judgeAt() {
 		m.judge()
 	}
 	if m.now >= m.phaseAt {
 		m.phaseAt = never
 		m.phaseOver()
+	}
+	if m.now >= m.links.beatAt {
+		m.beat()
+	}
+	if m.now >= m.links.dialAt {
+		m.dial()
 	}
 }
 
