@@ -59,8 +59,9 @@ func Open(pid int) (*Handle, error) {
 	h, err := adopt(process, pid)
 	if err != nil {
 		windows.CloseHandle(process)
+		return nil, err
 	}
-	return h, err
+	return h, nil
 }
 
 // adopt takes over a process handle, unless it fails.
