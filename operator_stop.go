@@ -1,0 +1,421 @@
+package pairguard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pairguard/pairguard/internal/ipc"
+	"github.com/pairguard/pairguard/internal/pairdir"
+	"github.com/pairguard/pairguard/internal/proc"
+)
+
+const (
+	// killPatience is how long a killed process may take to be gone before the
+	// stop gives it up and says so: the kernel first tears down its memory.
+	killPatience = 3 * time.Second
+	// lockPoll is how often a lock is looked at whose holder gives no handle.
+	lockPoll = 20 * time.Millisecond
+	// stopReason stands in the record and in the members' events.
+	stopReason = "stop by the operator"
+)
+
+// What [Folder.Stop] did about a process.
+const (
+	HowAbsent = "was not running"
+	HowEnded  = "ended"
+	HowKilled = "was killed"
+	HowAlive  = "is still there"
+)
+
+// StopReport says what a stop found and did.
+type StopReport struct {
+	Members []StoppedMember
+}
+
+// StoppedMember is one process of a stopped pair, or a name that had none.
+type StoppedMember struct {
+	Name string
+	PID  int    // 0: none, or not visible from here
+	How  string // HowAbsent, HowEnded, HowKilled, HowAlive
+}
+
+// Stop ends the pairs of the named members (without names: every pair in the
+// folder) and returns when the death of every process is proved. The pair's stop
+// is stored first: from that instant neither member is started again until a
+// person does it. Members have grace to end by themselves; who is left is killed,
+// processes that are no members first, because they would start us again. A
+// process that cannot be killed is an error, after grace and a few seconds more.
+// Stopping what is stopped is no error. Cancelling ctx gives up waiting; what was
+// announced stays.
+func (f *Folder) Stop(ctx context.Context, grace time.Duration, names ...string) (StopReport, error) {
+	known, err := f.roster()
+	if err != nil {
+		return StopReport{}, err
+	}
+	chosen, err := f.choose(known, names)
+	if err != nil {
+		return StopReport{}, err
+	}
+	all := pairs(known, chosen)
+	stops := make([]*pairStop, len(all))
+	errs := make([]error, len(all))
+	var wg sync.WaitGroup
+	for i, p := range all {
+		stops[i] = &pairStop{f: f, pair: p, deadline: time.Now().Add(max(grace, 0))}
+		wg.Go(func() { errs[i] = stops[i].run(ctx) })
+	}
+	wg.Wait()
+	var report StopReport
+	for _, s := range stops {
+		report.Members = append(report.Members, s.report()...)
+	}
+	return report, errors.Join(errs...)
+}
+
+// pairStop is the stop of one pair. Owned by one goroutine.
+type pairStop struct {
+	f        *Folder
+	pair     pairOf
+	deadline time.Time // of the grace
+	targets  []*stopTarget
+}
+
+// stopTarget is one process that has to go.
+type stopTarget struct {
+	name   pairdir.Name
+	pid    int
+	member bool            // it holds the name; else it was only started under it
+	handle *proc.Handle    // nil: it holds the name, and we cannot or must not kill it
+	done   <-chan struct{} // closed when its end is proved
+	killed bool
+}
+
+// same reports whether both are one process.
+func (t *stopTarget) same(o *stopTarget) bool {
+	if t.handle == nil || o.handle == nil {
+		return t.handle == o.handle && t.name == o.name && !o.gone()
+	}
+	return t.handle.ID() == o.handle.ID()
+}
+
+func (t *stopTarget) gone() bool {
+	select {
+	case <-t.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// run stores the stop, tells the members, waits, kills, and looks again until
+// nothing of the pair is left: a revival that was under way when the stop was
+// stored may still put a process there.
+func (s *pairStop) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the goroutines that watch locks
+	defer s.close()
+	// Who runs is found before the stop is stored as well: from then on members may
+	// end faster than they can be looked for.
+	before, err := s.collect(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.announce(); err != nil {
+		return err
+	}
+	for {
+		if superseded, err := s.superseded(); superseded || err != nil {
+			return err
+		}
+		fresh, err := s.collect(ctx)
+		if err != nil {
+			return err
+		}
+		fresh, before = append(before, fresh...), nil
+		if len(fresh) == 0 {
+			return nil
+		}
+		s.tell(ctx, fresh)
+		if err := s.await(ctx, fresh, s.deadline); err != nil {
+			return err
+		}
+		if superseded, err := s.superseded(); superseded || err != nil {
+			return err
+		}
+		for _, members := range []bool{false, true} {
+			if err := s.kill(ctx, fresh, members); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// announce stores the stop. Its rename is the instant of stopping.
+func (s *pairStop) announce() error {
+	self, err := proc.Self()
+	if err != nil {
+		return fmt.Errorf("pairguard: stop: %w", err)
+	}
+	a, b := s.pair.a, s.pair.b
+	g := pairdir.Goodbye{
+		Name: a.name.String(), Peer: b.name.String(), Generation: a.life.Generation,
+		Process: self, Reason: stopReason,
+	}
+	if err := s.f.dir.StoreStop(a.name, b.name, g); err != nil {
+		return fmt.Errorf("pairguard: the stop of %s and %s cannot be stored, nothing was ended: %w", a.name, b.name, err)
+	}
+	return nil
+}
+
+// superseded reports whether a person started the pair again meanwhile: then what
+// runs now is not ours to end.
+func (s *pairStop) superseded() (bool, error) {
+	_, stopped, err := s.f.dir.ReadStop(s.pair.a.name, s.pair.b.name)
+	if err != nil {
+		return false, fmt.Errorf("pairguard: stop: %w", err)
+	}
+	return !stopped, nil
+}
+
+// collect finds the processes of the pair that are not targets yet.
+func (s *pairStop) collect(ctx context.Context) ([]*stopTarget, error) {
+	var fresh []*stopTarget
+	for _, m := range s.pair.members() {
+		t, err := s.holder(ctx, m.name)
+		if err != nil {
+			return nil, err
+		}
+		if t != nil && !s.knows(t) {
+			fresh = append(fresh, t)
+		}
+		others := []*proc.Handle{s.f.spawned(m.name)}
+		if t == nil && m.name.PlainPermitted() {
+			others = append(others, plainPeer(ctx, m.name))
+		}
+		for _, h := range others {
+			if t := s.other(m.name, h, fresh); t != nil {
+				fresh = append(fresh, t)
+			}
+		}
+	}
+	s.targets = append(s.targets, fresh...)
+	return fresh, nil
+}
+
+// other makes a target of a process that is no member, nil when it is one already.
+func (s *pairStop) other(n pairdir.Name, h *proc.Handle, fresh []*stopTarget) *stopTarget {
+	if h == nil {
+		return nil
+	}
+	t := &stopTarget{name: n, pid: h.PID(), handle: h, done: h.Done()}
+	if s.knows(t) {
+		return nil
+	}
+	if slices.ContainsFunc(fresh, t.same) || t.pid == os.Getpid() {
+		h.Close()
+		return nil
+	}
+	return t
+}
+
+// knows reports whether the process of t is a target already; then t is closed.
+func (s *pairStop) knows(t *stopTarget) bool {
+	known := slices.ContainsFunc(s.targets, t.same)
+	if known && t.handle != nil {
+		t.handle.Close()
+	}
+	return known
+}
+
+// plainPeer returns a handle on the process that listens where a plain peer may,
+// nil when there is none.
+func plainPeer(ctx context.Context, n pairdir.Name) *proc.Handle {
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	c, err := ipc.Dial(ctx, n.Address())
+	if err != nil {
+		return nil
+	}
+	defer c.Close()
+	peer, err := c.Peer()
+	if err != nil || peer.Trusted() != nil {
+		return nil
+	}
+	h, err := peer.Open()
+	if err != nil {
+		return nil
+	}
+	return h
+}
+
+// holder makes a target of the process that holds the name, nil when nobody does.
+// The lock is asked again after the handle was opened, so that the handle is that
+// of the holder and of nobody who got its number later.
+func (s *pairStop) holder(ctx context.Context, n pairdir.Name) (*stopTarget, error) {
+	for {
+		was, err := s.f.dir.Holder(n)
+		if err != nil {
+			return nil, fmt.Errorf("pairguard: stop: %s: %w", n, err)
+		}
+		if !was.Held {
+			return nil, nil
+		}
+		t := &stopTarget{name: n, pid: was.PID, member: true}
+		// This very process may be the member; it ends by itself when it looks.
+		if was.PID == 0 || was.PID == os.Getpid() {
+			t.done = s.watchLock(ctx, n)
+			return t, nil
+		}
+		h, err := proc.Open(was.PID)
+		if err != nil && !errors.Is(err, proc.ErrGone) {
+			return nil, fmt.Errorf("pairguard: stop: %s: %w", n, err)
+		}
+		if err == nil {
+			if now, err := s.f.dir.Holder(n); err == nil && now == was {
+				t.handle, t.done = h, h.Done()
+				return t, nil
+			}
+			h.Close()
+		}
+		// Somebody else holds it now, or the last one is just dying.
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(lockPoll):
+		}
+	}
+}
+
+// watchLock closes done when the name is free.
+func (s *pairStop) watchLock(ctx context.Context, n pairdir.Name) (done <-chan struct{}) {
+	ch := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(lockPoll)
+		defer tick.Stop()
+		for {
+			if h, err := s.f.dir.Holder(n); err == nil && !h.Held {
+				close(ch)
+				return
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return ch
+}
+
+// tell makes the members look at the folder. A process that is no member is ended
+// by the one that guards it; if that one is silent, it is asked from here.
+func (s *pairStop) tell(ctx context.Context, fresh []*stopTarget) {
+	names := map[string]pairdir.Name{}
+	for _, t := range fresh {
+		if t.member {
+			names[t.name.Key()] = t.name
+		}
+	}
+	answered := s.f.lookAll(ctx, names)
+	for _, t := range fresh {
+		guard := s.pair.a.name
+		if guard.Key() == t.name.Key() {
+			guard = s.pair.b.name
+		}
+		if !t.member && !answered[guard.Key()] {
+			// Where a process cannot be asked it is killed after the grace.
+			_ = t.handle.Terminate()
+		}
+	}
+}
+
+// await waits until all are gone or until the deadline, which is no error.
+func (s *pairStop) await(ctx context.Context, targets []*stopTarget, deadline time.Time) error {
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	for _, t := range targets {
+		select {
+		case <-t.done:
+		case <-timer.C:
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("pairguard: stop of %s and %s is announced, but not waited for: %w", s.pair.a.name, s.pair.b.name, ctx.Err())
+		}
+	}
+	return nil
+}
+
+// kill ends who is left, the members or the others, and waits for the proof.
+func (s *pairStop) kill(ctx context.Context, targets []*stopTarget, members bool) error {
+	var left []*stopTarget
+	for _, t := range targets {
+		if t.member != members || t.gone() {
+			continue
+		}
+		left = append(left, t)
+		if t.handle == nil {
+			continue
+		}
+		if err := t.handle.Kill(); err != nil {
+			return fmt.Errorf("pairguard: stop: %s: process %d: %w", t.name, t.pid, err)
+		}
+		t.killed = true
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	if err := s.await(ctx, left, time.Now().Add(killPatience)); err != nil {
+		return err
+	}
+	for _, t := range left {
+		switch {
+		case t.gone():
+		case t.handle != nil:
+			return fmt.Errorf("pairguard: stop: %s: process %d was killed and is not gone yet (waiting for a disk?): it will not be started again", t.name, t.pid)
+		case t.pid == 0:
+			return fmt.Errorf("pairguard: stop: %s is held by a process that is not visible from here: end it where it runs", t.name)
+		default:
+			return fmt.Errorf("pairguard: stop: %s is this very process (%d): end its Run", t.name, t.pid)
+		}
+	}
+	return nil
+}
+
+// report says what became of each name of the pair.
+func (s *pairStop) report() []StoppedMember {
+	var report []StoppedMember
+	for _, m := range s.pair.members() {
+		found := false
+		for _, t := range s.targets {
+			if t.name.Key() != m.name.Key() {
+				continue
+			}
+			found = true
+			how := HowEnded
+			switch {
+			case !t.gone():
+				how = HowAlive
+			case t.killed:
+				how = HowKilled
+			}
+			report = append(report, StoppedMember{Name: m.name.String(), PID: t.pid, How: how})
+		}
+		if !found {
+			report = append(report, StoppedMember{Name: m.name.String(), How: HowAbsent})
+		}
+	}
+	return report
+}
+
+func (s *pairStop) close() {
+	for _, t := range s.targets {
+		if t.handle != nil {
+			t.handle.Close()
+		}
+	}
+}
