@@ -50,42 +50,20 @@ func (m *Member) begin(claim *pairdir.Claim) (*machineHost, error) {
 		return nil, err
 	}
 	token := os.Getenv(revivalVariable)
-	revived, err := m.revivedBy(token)
+	revived, err := m.dir.Revives(m.self, token)
 	if err != nil {
 		return nil, err
 	}
 	if !revived {
+		token = ""
 		if err := m.dir.ClearStop(m.self, m.peer); err != nil {
 			return nil, fmt.Errorf("the pair was stopped and that cannot be undone: %w", err)
 		}
 	}
-	h.life, err = m.dir.BeginLife(m.self, m.peer, revived)
-	if damaged(err) {
-		err = nil
+	if h.life, err = m.dir.BeginLife(m.self, m.peer, token); err != nil {
+		return nil, err
 	}
-	return h, err
-}
-
-// revivedBy: the peer started us, not a person, if we carry the token of the
-// newest recorded start of our name and nobody has used it before. A token that a
-// person's shell inherited from a revived program is used up.
-func (m *Member) revivedBy(token string) (bool, error) {
-	if token == "" {
-		return false, nil
-	}
-	spawn, found, err := m.dir.ReadSpawn(m.self)
-	if err != nil && !damaged(err) {
-		return false, err
-	}
-	if err != nil || !found || spawn.Token != token {
-		return false, nil
-	}
-	life, found, err := m.dir.ReadLife(m.self)
-	if err != nil && !damaged(err) {
-		return false, err
-	}
-	_ = life
-	return true, nil
+	return h, nil
 }
 
 // guard listens and drives the machine until it has ended.

@@ -74,7 +74,7 @@ func playDie(args []string) {
 	if args[2] == "leave" {
 		_ = d.StoreLeave(n, Goodbye{})
 	}
-	_, _ = d.BeginLife(n, n, false)
+	_, _ = d.BeginLife(n, n, "")
 }
 
 // withAndWithout runs a test with the abstract socket and with the lock file alone.
@@ -437,7 +437,7 @@ func TestDeathBeforeTheRenameChangesNothing(t *testing.T) {
 	n := d.mustName(t, "procA")
 	c, err := d.Claim(n)
 	mustDo(t, err)
-	before, err := d.BeginLife(n, n, false)
+	before, err := d.BeginLife(n, n, "")
 	mustDo(t, err)
 	mustDo(t, c.Release())
 	for _, at := range []string{"leave", "life"} {

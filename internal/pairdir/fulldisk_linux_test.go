@@ -53,7 +53,7 @@ func TestGoodbyesOnAFullDisk(t *testing.T) {
 	d := fullDisk(t)
 	a, b, other := d.mustName(t, "procA"), d.mustName(t, "procB"), d.mustName(t, "other")
 	c := mustClaim(t, d, a)
-	l, err := d.BeginLife(a, b, false)
+	l, err := d.BeginLife(a, b, "")
 	mustDo(t, err)
 	log, err := d.OpenLog(a)
 	mustDo(t, err)
@@ -76,7 +76,7 @@ func TestGoodbyesOnAFullDisk(t *testing.T) {
 			t.Fatalf("stop: %+v %v %v", g, stopped, err)
 		}
 	}
-	next, err := d.BeginLife(a, b, true)
+	next, err := d.BeginLife(a, b, "token")
 	mustDo(t, err)
 	if read, _, err := d.ReadLife(a); err != nil || read.Generation != next.Generation || next.Generation != l.Generation+1 {
 		t.Errorf("life: %+v %v", read, err)

@@ -20,6 +20,9 @@ type Life struct {
 	Process    proc.ID   `json:"process"`
 	Started    time.Time `json:"started"`
 	Revived    bool      `json:"revived"` // started by its peer, not by a person
+	// Token is that of the newest start of the name that has become a life; a
+	// process that carries it later has inherited it (see [Dir.Revives]).
+	Token string `json:"token,omitempty"`
 }
 
 // Member is a name that has lived in the folder.
@@ -49,9 +52,11 @@ func parseLife(b []byte) (l Life, err error) {
 }
 
 // BeginLife records that this process, which must hold n, begins the next life
-// of n with the given peer. The generation is above every one on record. The
-// error is clear and the old life stays when the record cannot be stored.
-func (d *Dir) BeginLife(n, peer Name, revived bool) (Life, error) {
+// of n with the given peer. A token says that it is a revival, by the start which
+// that token names, and uses the token up; empty: a person began it. The
+// generation is above every one on record. The error is clear and the old life
+// stays when the record cannot be stored.
+func (d *Dir) BeginLife(n, peer Name, token string) (Life, error) {
 	if !d.holding(n) {
 		return Life{}, fmt.Errorf("name %s: %w by this process; claim it first", n, ErrNotHeld)
 	}
@@ -63,7 +68,13 @@ func (d *Dir) BeginLife(n, peer Name, revived bool) (Life, error) {
 	if err != nil {
 		return Life{}, err
 	}
-	l := Life{Name: n.text, Peer: peer.text, Generation: last + 1, Process: self, Started: time.Now(), Revived: revived}
+	l := Life{
+		Name: n.text, Peer: peer.text, Generation: last.Generation + 1, Process: self, Started: time.Now(),
+		Revived: token != "", Token: token,
+	}
+	if token == "" {
+		l.Token = last.Token
+	}
 	if err := d.store(d.file(n, ".life"), l, onDisk, n.key); err != nil {
 		return Life{}, err
 	}
@@ -73,32 +84,32 @@ func (d *Dir) BeginLife(n, peer Name, revived bool) (Life, error) {
 	return l, nil
 }
 
-// lastGeneration is the highest one of any record of n, so that a lost life
-// record does not make an old leave look like a new one.
-func (d *Dir) lastGeneration(n Name) (uint64, error) {
-	var last uint64
+// lastGeneration is the newest life, with the highest generation of any record of
+// n, so that a lost life record does not make an old leave look like a new one.
+func (d *Dir) lastGeneration(n Name) (Life, error) {
 	l, _, err := d.ReadLife(n)
 	if err := ignoreDamage(err); err != nil {
-		return 0, err
+		return l, err
 	}
-	last = l.Generation
+	last := l.Generation
 	s, _, err := d.ReadSpawn(n)
 	if ignoreDamage(err) == nil && s.Generation > 0 {
 		last = max(last, s.Generation-1) // the spawn's is that of the life to come
 	}
 	leave, found, err := d.readGoodbye(d.file(n, ".leave"))
 	if err != nil {
-		return 0, err
+		return l, err
 	}
 	if found && leave.Damaged != nil {
 		// It counts until the new life begins, and says so from now on; removing it
 		// first would leave an instant in which nothing is announced.
 		g := Goodbye{Name: n.text, Generation: last, Reason: "damaged record", Time: time.Now()}
 		if err := d.StoreLeave(n, g); err != nil {
-			return 0, err
+			return l, err
 		}
 	}
-	return max(last, leave.Generation), nil
+	l.Generation = max(last, leave.Generation)
+	return l, nil
 }
 
 func ignoreDamage(err error) error {

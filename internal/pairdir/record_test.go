@@ -11,12 +11,12 @@ import (
 func TestLifeCountsGenerations(t *testing.T) {
 	d := testDir(t)
 	a, b := d.mustName(t, "procA"), d.mustName(t, "procB")
-	if _, err := d.BeginLife(a, b, false); !errors.Is(err, ErrNotHeld) {
+	if _, err := d.BeginLife(a, b, ""); !errors.Is(err, ErrNotHeld) {
 		t.Fatalf("a life begins without the name lock: %v", err)
 	}
 	mustClaim(t, d, a)
 	for want := uint64(1); want <= 3; want++ {
-		l, err := d.BeginLife(a, b, want > 1)
+		l, err := d.BeginLife(a, b, "")
 		mustDo(t, err)
 		read, found, err := d.ReadLife(a)
 		mustDo(t, err)
@@ -42,13 +42,13 @@ func TestLeaveCountsForTheNewestLifeOnly(t *testing.T) {
 	}
 	leaves(false, "in an empty folder")
 	mustClaim(t, d, a)
-	l, err := d.BeginLife(a, b, false)
+	l, err := d.BeginLife(a, b, "")
 	mustDo(t, err)
 	mustDo(t, d.StoreLeave(a, Goodbye{Name: "procA", Reason: "sigterm"}))
 	leaves(true, "after the leave")
 	old, err := os.ReadFile(d.file(a, ".leave"))
 	mustDo(t, err)
-	if _, err = d.BeginLife(a, b, false); err != nil {
+	if _, err = d.BeginLife(a, b, ""); err != nil {
 		t.Fatal(err)
 	}
 	leaves(false, "in the next life")
@@ -56,7 +56,7 @@ func TestLeaveCountsForTheNewestLifeOnly(t *testing.T) {
 	leaves(false, "with the leave of the life before")
 	mustDo(t, os.Remove(d.file(a, ".life")))
 	leaves(true, "without a life on record")
-	next, err := d.BeginLife(a, b, false)
+	next, err := d.BeginLife(a, b, "")
 	mustDo(t, err)
 	if next.Generation <= l.Generation {
 		t.Fatalf("a new life has the generation of an old leave: %d", next.Generation)
@@ -92,7 +92,7 @@ func TestLeaveEndsAtTheRenameOfTheLife(t *testing.T) {
 			looked = looked || life
 			return err
 		}
-		_, err := d.BeginLife(a, a, false)
+		_, err := d.BeginLife(a, a, "")
 		mustDo(t, err)
 		d.disk = realDisk()
 		if !looked || exists(d.file(a, ".leave")) {
@@ -106,7 +106,7 @@ func TestDamagedGoodbyesCount(t *testing.T) {
 	a, b := d.mustName(t, "procA"), d.mustName(t, "procB")
 	mustClaim(t, d, a)
 	for _, bad := range append(damages(), `{"version":1,"kind":"what"}`) {
-		_, err := d.BeginLife(a, b, false)
+		_, err := d.BeginLife(a, b, "")
 		mustDo(t, err)
 		put(t, d.file(a, ".leave"), bad)
 		put(t, d.stopFile(a, b), bad)
@@ -121,7 +121,7 @@ func TestDamagedGoodbyesCount(t *testing.T) {
 	}
 	mustDo(t, os.Remove(d.file(a, ".life")))
 	for range 2 { // also when nothing tells the generation
-		_, err := d.BeginLife(a, b, false)
+		_, err := d.BeginLife(a, b, "")
 		mustDo(t, err)
 		if _, left, err := d.ReadLeave(a); left || err != nil {
 			t.Fatalf("a damaged leave outlives the start of the name: %v", err)
@@ -155,9 +155,9 @@ func TestSpawnRoundTrip(t *testing.T) {
 		t.Fatalf("%+v %v %v", got, found, err)
 	}
 	started := someProcess
-	want.Process, want.Claimed = &started, true
+	want.Process = &started
 	mustDo(t, d.StoreSpawn(a, want))
-	if got, _, err := d.ReadSpawn(a); err != nil || *got.Process != started || !got.Claimed {
+	if got, _, err := d.ReadSpawn(a); err != nil || *got.Process != started {
 		t.Fatalf("%+v %v", got, err)
 	}
 	mustDo(t, d.ClearSpawn(a))
@@ -346,4 +346,33 @@ func FuzzSpawn(f *testing.F) {
 
 func FuzzHold(f *testing.F) {
 	fuzzRecord(f, func(b []byte) (any, error) { return parseHold(b) })
+}
+
+// A token revives once: whoever inherits it from the revived process is a person.
+func TestTokenRevivesOnce(t *testing.T) {
+	d := testDir(t)
+	a, b := d.mustName(t, "procA"), d.mustName(t, "procB")
+	mustClaim(t, d, a)
+	revives := func(want bool, token, when string) {
+		t.Helper()
+		if got, err := d.Revives(a, token); err != nil || got != want {
+			t.Errorf("%s: revives is %v, %v, want %v", when, got, err, want)
+		}
+	}
+	revives(false, "one", "without a start on record")
+	mustDo(t, d.StoreSpawn(a, Spawn{Token: "one", By: someProcess}))
+	revives(true, "one", "after the intent")
+	revives(false, "", "without a token")
+	revives(false, "other", "with an older token")
+	if l, err := d.BeginLife(a, b, "one"); err != nil || !l.Revived {
+		t.Errorf("life is %+v, %v, want a revival", l, err)
+	}
+	mustDo(t, d.StoreSpawn(a, Spawn{Token: "one", By: someProcess, Process: &someProcess}))
+	revives(false, "one", "after the life began")
+	if l, err := d.BeginLife(a, b, ""); err != nil || l.Revived {
+		t.Errorf("life is %+v, %v, want one that a person began", l, err)
+	}
+	revives(false, "one", "after a person's life")
+	mustDo(t, d.StoreSpawn(a, Spawn{Token: "two", By: someProcess}))
+	revives(true, "two", "after the next intent")
 }

@@ -16,7 +16,6 @@ type Spawn struct {
 	Process    *proc.ID  `json:"process"` // nil: an intent, not yet started
 	Generation uint64    `json:"generation"`
 	Time       time.Time `json:"time"`
-	Claimed    bool      `json:"claimed"` // what was started holds its name
 }
 
 func parseSpawn(b []byte) (s Spawn, err error) {
@@ -56,6 +55,22 @@ func (d *Dir) ReadSpawn(n Name) (s Spawn, found bool, err error) {
 		s = Spawn{}
 	}
 	return s, found, err
+}
+
+// Revives reports whether a process that carries the token, and claims n, was
+// started by the peer: the token is that of the newest start under n, and no life
+// has used it yet. What a revived program starts later inherits its environment,
+// and with it a token that is used up: a person's start is told apart so.
+func (d *Dir) Revives(n Name, token string) (bool, error) {
+	if token == "" {
+		return false, nil
+	}
+	s, found, err := d.ReadSpawn(n)
+	if err := ignoreDamage(err); err != nil || !found || s.Token != token {
+		return false, err
+	}
+	l, found, err := d.ReadLife(n)
+	return !found || l.Token != token, ignoreDamage(err)
 }
 
 // ClearSpawn forgets what was started under the name n; none is success.
