@@ -199,14 +199,17 @@ func (h *machineHost) storeGoodbye(kind wire.GoodbyeKind, reason string) error {
 
 func (h *machineHost) heal() ([]string, error) {
 	healed, err := h.claim.Check()
-	if err != nil {
+	if errors.Is(err, pairdir.ErrLost) {
 		return healed, err
 	}
-	again, err := h.ears.reopen()
 	if err != nil {
-		return append(healed, "the socket was removed and cannot be made again: "+err.Error()), nil
+		return append(healed, "the name lock cannot be looked after: "+err.Error()), nil
 	}
-	if again {
+	again, err := h.ears.reopen()
+	switch {
+	case err != nil:
+		healed = append(healed, "the socket was removed and cannot be made again: "+err.Error())
+	case again:
 		healed = append(healed, "the socket was removed: listening again")
 	}
 	return healed, nil

@@ -21,6 +21,7 @@ type message struct {
 	beat   bool          // the application has shown the sign of life that was owed
 	note   string        // something to tell that the machine need not know
 	check  *nameState    // what the look at our name found
+	survey *taken        // what the folder says
 }
 
 // loop drives one machine. Every field is owned by the goroutine of run, but for
@@ -39,6 +40,8 @@ type loop struct {
 	lastHealed string     // what the last look healed, so that it is told once
 	ended      bool
 	err        string
+	surveying  bool     // a survey is under way
+	asked      []uint64 // the next one, by these tokens
 
 	ctx   context.Context // of everything that runs aside
 	aside sync.WaitGroup
@@ -82,6 +85,8 @@ func (l *loop) take(msg message) {
 		msg.status <- l.status()
 	case msg.note != "":
 		l.tell(Event{Kind: Listening, Reason: msg.note})
+	case msg.survey != nil:
+		l.surveyTaken(*msg.survey)
 	case msg.check != nil:
 		l.nameChecked(*msg.check)
 	case msg.beat && msg.link != 0:
@@ -141,9 +146,7 @@ func (l *loop) do(action protocol.Action) {
 	case protocol.CloseLink:
 		l.closeLink(a.Link)
 	case protocol.TakeSurvey:
-		l.later(func() protocol.Event {
-			return protocol.Surveyed{Token: a.Token, Survey: l.host.survey(l.known)}
-		})
+		l.askSurvey(a.Token)
 	case protocol.Spawn:
 		l.later(l.spawn)
 	case protocol.Kill:
@@ -158,6 +161,37 @@ func (l *loop) do(action protocol.Action) {
 		l.tell(eventOf(a.Notice))
 	case protocol.End:
 		l.ended, l.err = true, a.Err
+	}
+}
+
+// askSurvey takes one survey at a time: whoever asks during one is answered by the
+// next, which is taken after all of them have asked. A flood of LOOK costs no more.
+func (l *loop) askSurvey(token uint64) {
+	l.asked = append(l.asked, token)
+	if !l.surveying {
+		l.takeSurvey()
+	}
+}
+
+func (l *loop) takeSurvey() {
+	tokens := l.asked
+	l.asked, l.surveying = nil, true
+	l.aside.Go(func() { l.m.post(message{survey: &taken{tokens, l.host.survey(l.known)}}) })
+}
+
+// taken is a survey and who asked for it.
+type taken struct {
+	tokens []uint64
+	survey protocol.Survey
+}
+
+func (l *loop) surveyTaken(t taken) {
+	l.surveying = false
+	for _, token := range t.tokens {
+		l.step(protocol.Surveyed{Token: token, Survey: t.survey})
+	}
+	if len(l.asked) > 0 && !l.surveying && !l.ended {
+		l.takeSurvey()
 	}
 }
 

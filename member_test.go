@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -36,7 +35,7 @@ func TestStoppedPeerIsJudgedFencedAndRevived(t *testing.T) {
 	p := newPair(t, "member", nil).run()
 	first := p.await(PeerUp)
 	began := time.Now()
-	p.open(first.PeerPID).Signal(syscall.SIGSTOP)
+	suspend(t, p.open(first.PeerPID))
 	for _, kind := range []EventKind{PeerSuspect, PeerHung, PeerFenced, PeerStarted} {
 		p.await(kind)
 	}
@@ -119,7 +118,7 @@ func TestStopKillsAPeerThatDoesNotEnd(t *testing.T) {
 	t.Parallel()
 	p := newPair(t, "member", func(c *Config) { c.Grace = 300 * time.Millisecond }).run()
 	h := p.open(p.await(PeerUp).PeerPID)
-	h.Signal(syscall.SIGSTOP)
+	suspend(t, h)
 	p.a.Stop("test")
 	if err := <-p.result; err != nil {
 		t.Errorf("Run returned %v, want nil", err)
