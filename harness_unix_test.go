@@ -1,0 +1,18 @@
+//go:build unix
+
+package pairguard
+
+import (
+	"syscall"
+	"testing"
+
+	"github.com/pairguard/pairguard/internal/proc"
+)
+
+// suspend makes the process hang.
+func suspend(t *testing.T, h *proc.Handle) {
+	t.Helper()
+	if err := h.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+}
