@@ -127,6 +127,13 @@ func (h *machineHost) readSpawned(known *processes, s *protocol.Survey) error {
 	if err != nil {
 		return fmt.Errorf("process %d was started as %s but cannot be watched: %w", spawn.Process.PID, h.peer, err)
 	}
+	select {
+	case <-process.Done():
+		// Dead, though nobody has reaped it yet: an orphan's new parent may take its time.
+		process.Close()
+		return nil
+	default:
+	}
 	s.Recorded = known.add(process)
 	return nil
 }
