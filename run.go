@@ -106,7 +106,7 @@ func (m *Member) newLoop(ctx context.Context, h *machineHost, log *pairdir.Log) 
 		machine: protocol.New(protocol.Config{
 			Self: wire.WireName(s.Self), Peer: wire.WireName(s.Peer), PID: h.me.PID, Generation: h.life.Generation,
 			Heartbeat: s.Heartbeat, Timeout: s.Timeout, StartTimeout: s.StartTimeout, Grace: s.Grace,
-			Patience:       patience(s, h.life.Revived),
+			Patience:       firstPatience(s, h.life.Revived),
 			Restart:        restart.Policy{Backoff: s.Backoff, Max: s.BackoffMax, Stable: s.Stable},
 			PlainPermitted: m.peer.PlainPermitted(),
 			Random:         rand.Float64,
@@ -114,10 +114,10 @@ func (m *Member) newLoop(ctx context.Context, h *machineHost, log *pairdir.Log) 
 	}
 }
 
-// patience is how long a peer that is not there is looked for before it is started.
+// firstPatience is how long a peer that is not there is looked for before it is started.
 // A person may be about to start it too; but one that has revived us was there a
 // moment ago, and is dead.
-func patience(s settings, revived bool) time.Duration {
+func firstPatience(s settings, revived bool) time.Duration {
 	if revived {
 		return 0
 	}
