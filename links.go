@@ -25,8 +25,6 @@ type link struct {
 	buf  []byte // reused for every line that is sent
 }
 
-func (l *loop) addLink(msg message) { l.links[msg.link] = &link{conn: msg.conn} }
-
 func (l *loop) closeLink(id protocol.Link) {
 	if k := l.links[id]; k != nil {
 		delete(l.links, id)
@@ -58,17 +56,17 @@ func (l *loop) dial(probe bool) {
 		defer cancel()
 		conn, err := l.host.dial(ctx)
 		if err != nil {
-			l.m.post(message{event: protocol.DialFailed{Probe: probe, Absent: errors.Is(err, ipc.ErrAbsent), Reason: err.Error()}})
+			l.m.post(news{protocol.DialFailed{Probe: probe, Absent: errors.Is(err, ipc.ErrAbsent), Reason: err.Error()}})
 			return
 		}
 		process, err := l.known.behind(conn)
 		if err != nil {
 			conn.Close()
-			l.m.post(message{event: protocol.DialFailed{Probe: probe, Reason: err.Error()}})
+			l.m.post(news{protocol.DialFailed{Probe: probe, Reason: err.Error()}})
 			return
 		}
 		id := l.known.newLink()
-		if !l.m.post(message{conn: conn, link: id, event: protocol.Dialed{Link: id, Process: process, Probe: probe}}) {
+		if !l.m.post(newLink{id, conn, protocol.Dialed{Link: id, Process: process, Probe: probe}}) {
 			conn.Close()
 			return
 		}
@@ -170,17 +168,17 @@ func introduction(conn *ipc.Conn) (*wire.Scanner, wire.Message, error) {
 func (l *loop) meetPlain(conn *ipc.Conn, process protocol.Process) {
 	id := l.known.newLink()
 	heard := protocol.PlainHeard{Link: id, Process: process}
-	if !l.m.post(message{conn: conn, link: id, event: heard}) {
+	if !l.m.post(newLink{id, conn, heard}) {
 		conn.Close()
 		return
 	}
 	buf := make([]byte, wire.MaxLine)
 	for {
 		if n, err := conn.Read(buf); n == 0 && err != nil {
-			l.m.post(message{link: id, event: protocol.LinkLost{Link: id}})
+			l.m.post(linkNews{id, protocol.LinkLost{Link: id}})
 			return
 		}
-		l.m.post(message{link: id, event: heard})
+		l.m.post(linkNews{id, heard})
 	}
 }
 
@@ -192,7 +190,7 @@ func (l *loop) meetPeer(conn *ipc.Conn, process protocol.Process, hello wire.Hel
 		return
 	}
 	id := l.known.newLink()
-	if !l.m.post(message{conn: conn, link: id, event: protocol.Greeted{Link: id, Process: process, Hello: hello}}) {
+	if !l.m.post(newLink{id, conn, protocol.Greeted{Link: id, Process: process, Hello: hello}}) {
 		conn.Close()
 		return
 	}
@@ -214,12 +212,12 @@ func (l *loop) listenOn(conn *ipc.Conn, id protocol.Link, process protocol.Proce
 				break
 			}
 			if event := l.heard(id, process, msg); event != nil {
-				l.m.post(message{link: id, event: event})
+				l.m.post(linkNews{id, event})
 			}
 		}
 		n, err := conn.Read(buf)
 		if n == 0 && err != nil {
-			l.m.post(message{link: id, event: protocol.LinkLost{Link: id}})
+			l.m.post(linkNews{id, protocol.LinkLost{Link: id}})
 			return
 		}
 		scanner.Feed(buf[:n])
@@ -249,11 +247,11 @@ func (l *loop) answerLook(conn *ipc.Conn, scanner *wire.Scanner) {
 	defer conn.Close()
 	buf := make([]byte, wire.MaxLine)
 	for {
-		if !l.m.post(message{event: protocol.LookAsked{}}) {
+		if !l.m.post(news{protocol.LookAsked{}}) {
 			return
 		}
 		reply := make(chan Status, 1)
-		if !l.m.post(message{status: reply}) {
+		if !l.m.post(question{reply}) {
 			return
 		}
 		select {

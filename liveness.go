@@ -153,7 +153,7 @@ func (l *loop) sendBeat(id protocol.Link) {
 	}
 	go func() { // not waited for at the end: the check may never return
 		if l.m.liveness.runCheck(l.ctx) {
-			l.m.post(message{link: id, beat: true})
+			l.m.post(beatDue{id})
 		}
 	}()
 }
@@ -169,9 +169,9 @@ func (l *loop) putBeat(id protocol.Link) {
 	l.send(id, beat)
 }
 
-// sendOwedBeat: the application has shown the sign of life that the last heartbeat
+// payBeat: the application has shown the sign of life that the last heartbeat
 // lacked. It goes out on the link that heartbeats go out on.
-func (l *loop) sendOwedBeat() {
+func (l *loop) payBeat() {
 	for id, k := range l.links {
 		if k.seq > 0 {
 			l.putBeat(id)

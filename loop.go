@@ -5,24 +5,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pairguard/pairguard/internal/ipc"
 	"github.com/pairguard/pairguard/internal/protocol"
 	"github.com/pairguard/pairguard/internal/wire"
 )
-
-// message is what reaches the loop: an event for the machine, with the connection
-// that it introduces if there is one, or a question.
-type message struct {
-	event protocol.Event
-	conn  *ipc.Conn // of a Dialed, Greeted or PlainHeard that brings a new link
-	link  protocol.Link
-
-	status chan<- Status // a question
-	beat   bool          // the application has shown the sign of life that was owed
-	note   string        // something to tell that the machine need not know
-	check  *nameState    // what the look at our name found
-	survey *taken        // what the folder says
-}
 
 // loop drives one machine. Every field is owned by the goroutine of run, but for
 // those that say otherwise.
@@ -57,7 +42,7 @@ func (l *loop) run(ctx context.Context) {
 		l.arm()
 		select {
 		case msg := <-l.m.inbox:
-			l.take(msg)
+			msg.reach(l)
 		case <-l.timer.C:
 			l.step(protocol.Ticked{})
 		case <-done:
@@ -77,33 +62,6 @@ func (l *loop) arm() {
 		wait = min(wait, time.Until(l.checkAt))
 	}
 	l.timer.Reset(max(wait, 0))
-}
-
-func (l *loop) take(msg message) {
-	switch {
-	case msg.status != nil:
-		msg.status <- l.status()
-	case msg.note != "":
-		l.tell(Event{Kind: Listening, Reason: msg.note})
-	case msg.survey != nil:
-		l.surveyTaken(*msg.survey)
-	case msg.check != nil:
-		l.nameChecked(*msg.check)
-	case msg.beat && msg.link != 0:
-		l.putBeat(msg.link)
-	case msg.beat:
-		l.sendOwedBeat()
-	case msg.conn != nil:
-		l.addLink(msg)
-		l.step(msg.event)
-	case msg.link != 0 && l.links[msg.link] == nil:
-		// The machine has closed that link: what was still on its way is void.
-	default:
-		if lost, ok := msg.event.(protocol.LinkLost); ok {
-			l.closeLink(lost.Link)
-		}
-		l.step(msg.event)
-	}
 }
 
 // step gives the machine an event and does what it decides, in order.
@@ -176,45 +134,23 @@ func (l *loop) askSurvey(token uint64) {
 func (l *loop) takeSurvey() {
 	tokens := l.asked
 	l.asked, l.surveying = nil, true
-	l.aside.Go(func() { l.m.post(message{survey: &taken{tokens, l.host.survey(l.known)}}) })
-}
-
-// taken is a survey and who asked for it.
-type taken struct {
-	tokens []uint64
-	survey protocol.Survey
-}
-
-func (l *loop) surveyTaken(t taken) {
-	l.surveying = false
-	for _, token := range t.tokens {
-		l.step(protocol.Surveyed{Token: token, Survey: t.survey})
-	}
-	if len(l.asked) > 0 && !l.surveying && !l.ended {
-		l.takeSurvey()
-	}
+	l.aside.Go(func() { l.m.post(surveyed{tokens, l.host.survey(l.known)}) })
 }
 
 // later runs work that may take its time; what it returns comes back as an event.
 func (l *loop) later(work func() protocol.Event) {
-	l.aside.Go(func() { l.m.post(message{event: work()}) })
+	l.aside.Go(func() { l.m.post(news{work()}) })
 }
 
 func (l *loop) spawn() protocol.Event {
 	h, notes, err := l.host.spawn()
-	for _, note := range notes {
-		l.m.post(message{note: note})
+	for _, n := range notes {
+		l.m.post(note(n))
 	}
 	if err != nil {
 		return protocol.StartFailed{Reason: err.Error()}
 	}
 	return protocol.Started{Process: l.known.add(h)}
-}
-
-// nameState is what a look at our name found.
-type nameState struct {
-	healed []string // what had been removed and is back, in words
-	err    error    // the name is lost: another process may hold it
 }
 
 // lookAfterName heals what somebody removed: the lock file, the socket, the
@@ -226,7 +162,7 @@ func (l *loop) lookAfterName() {
 	l.checking = true
 	l.aside.Go(func() {
 		healed, err := l.host.heal()
-		l.m.post(message{check: &nameState{healed, err}})
+		l.m.post(nameState{healed, err})
 	})
 }
 

@@ -92,12 +92,12 @@ func (m *Member) Run(ctx context.Context) error {
 
 // Leave asks this member to go: its goodbye is stored, the peer is told and stays,
 // and Run returns. It returns at once.
-func (m *Member) Leave(reason string) { m.post(message{event: protocol.LeaveAsked{Reason: reason}}) }
+func (m *Member) Leave(reason string) { m.post(news{protocol.LeaveAsked{Reason: reason}}) }
 
 // Stop ends the pair: its goodbye is stored, the peer is told, waited for, and
 // killed after the grace time; then Run returns. Stop itself returns at once.
 // Calling it again while it waits kills the peer at once.
-func (m *Member) Stop(reason string) { m.post(message{event: protocol.StopAsked{Reason: reason}}) }
+func (m *Member) Stop(reason string) { m.post(news{protocol.StopAsked{Reason: reason}}) }
 
 // Hold suspends judging and reviving of the peer for d, for example while it is
 // being updated. It survives the death of this process.
@@ -105,7 +105,7 @@ func (m *Member) Hold(d time.Duration, reason string) error {
 	if err := m.dir.StoreHold(m.peer, d, reason); err != nil {
 		return err
 	}
-	m.post(message{event: protocol.LookAsked{}})
+	m.post(news{protocol.LookAsked{}})
 	return nil
 }
 
@@ -114,7 +114,7 @@ func (m *Member) Unhold() error {
 	if err := m.dir.ClearHold(m.peer); err != nil {
 		return err
 	}
-	m.post(message{event: protocol.LookAsked{}})
+	m.post(news{protocol.LookAsked{}})
 	return nil
 }
 
@@ -135,7 +135,7 @@ type Status struct {
 // Status reports what this member knows now.
 func (m *Member) Status() Status {
 	reply := make(chan Status, 1)
-	m.post(message{status: reply})
+	m.post(question{reply})
 	select {
 	case s := <-reply:
 		return s
@@ -147,22 +147,12 @@ func (m *Member) Status() Status {
 	return m.last
 }
 
-// post hands a message to the loop; it is dropped when the loop has ended.
-func (m *Member) post(msg message) bool {
-	select {
-	case m.inbox <- msg:
-		return true
-	case <-m.quit:
-		return false
-	}
-}
-
 // wakeForBeat tells the loop that the application has shown the sign of life that
 // the last heartbeat lacked. It never blocks; if the loop is busy the next sign
 // tries again.
 func (m *Member) wakeForBeat() {
 	select {
-	case m.inbox <- message{beat: true}:
+	case m.inbox <- beatPaid{}:
 	default:
 		m.liveness.owed.Store(true)
 	}

@@ -109,7 +109,7 @@ func (p *processes) await(s protocol.Process, w *watched, m *Member) {
 	w.waiting = false
 	p.bury(s.Handle, w)
 	p.mu.Unlock()
-	m.post(message{event: protocol.Died{Process: s, Exit: exit}})
+	m.post(news{protocol.Died{Process: s, Exit: exit}})
 }
 
 // bury keeps the number of a dead process for a while.
