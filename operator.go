@@ -98,8 +98,9 @@ func (f *Folder) changeHolds(ctx context.Context, names []string, change func(pa
 }
 
 // Events returns what stands in the event logs of the folder, oldest first; with
-// names, only the events that these members saw or that are about them. Lines
-// that cannot be read are left out.
+// names, only the events that these members saw or that are about them. When
+// lines cannot be read, the others are returned together with an error that says
+// how many are missing.
 func (f *Folder) Events(names ...string) ([]Event, error) {
 	known, err := f.roster()
 	if err != nil {
@@ -111,7 +112,7 @@ func (f *Folder) Events(names ...string) ([]Event, error) {
 	}
 	records, err := f.dir.Events()
 	if err != nil {
-		return nil, fmt.Errorf("pairguard: event log: %w", err)
+		err = fmt.Errorf("pairguard: event log in %s: %w", f.path, err)
 	}
 	wanted := map[string]bool{}
 	for _, e := range chosen {
@@ -123,7 +124,7 @@ func (f *Folder) Events(names ...string) ([]Event, error) {
 			events = append(events, loggedEvent(r))
 		}
 	}
-	return events, nil
+	return events, err
 }
 
 // Follow calls fn with every event of the folder's logs, those that stand there

@@ -18,6 +18,9 @@ const (
 	// killPatience is how long a killed process may take to be gone before the
 	// stop gives it up and says so: the kernel first tears down its memory.
 	killPatience = 3 * time.Second
+	// leastPatience is how long a member may take to answer LOOK, however short the
+	// grace is.
+	leastPatience = 50 * time.Millisecond
 	// lockPoll is how often a lock is looked at whose holder gives no handle.
 	lockPoll = 20 * time.Millisecond
 	// stopReason stands in the record and in the members' events.
@@ -321,6 +324,9 @@ func (s *pairStop) tell(ctx context.Context, fresh []*stopTarget) {
 			names[t.name.Key()] = t.name
 		}
 	}
+	// A silent guard must not use up the grace of the one that it guards.
+	ctx, cancel := context.WithTimeout(ctx, max(time.Until(s.deadline)/4, leastPatience))
+	defer cancel()
 	answered := s.f.lookAll(ctx, names)
 	for _, t := range fresh {
 		guard := s.pair.a.name
