@@ -67,7 +67,8 @@ func runDemo(ctx context.Context, w io.Writer) (err error) {
 			s.say("Nothing is left: both processes are gone, their names are free, the folder is removed.")
 		}
 	}()
-	for _, act := range []func(context.Context) error{s.start, s.crash, s.hang, s.stop} {
+	s.say("Two processes that keep each other alive, in about 10 seconds. Ctrl-C ends everything.")
+	for _, act := range []func(context.Context) error{s.start, pause, s.crash, pause, s.hang, pause, s.stop} {
 		if err := act(ctx); err != nil {
 			return err
 		}
@@ -146,9 +147,14 @@ func (s *stage) start(ctx context.Context) error {
 
 // crash kills the second member.
 func (s *stage) crash(ctx context.Context) error {
+	old := s.cast[demoB]
 	s.say("")
-	s.say("A crash: kill -9 %s (pid %d) ...", demoB, s.cast[demoB].PID())
-	back, took, err := s.replace(ctx, demoB, demoA, syscall.SIGKILL)
+	s.say("A crash: kill -9 %s (pid %d) ...", demoB, old.PID())
+	killed := time.Now()
+	if err := old.Signal(syscall.SIGKILL); err != nil {
+		return err
+	}
+	back, took, err := s.replaced(ctx, demoB, demoA, old, killed)
 	if err != nil {
 		return err
 	}
@@ -159,20 +165,22 @@ func (s *stage) crash(ctx context.Context) error {
 
 // hang stops the first member: it lives and does nothing.
 func (s *stage) hang(ctx context.Context) error {
-	pid := s.cast[demoA].PID()
+	old := s.cast[demoA]
 	s.say("")
-	s.say("A hang: kill -STOP %s (pid %d); it still exists, but does nothing ...", demoA, pid)
+	s.say("A hang: kill -STOP %s (pid %d); it still exists, but does nothing ...", demoA, old.PID())
 	frozen := time.Now()
-	back, took, err := s.replace(ctx, demoA, demoB, freezeSignal)
-	if err != nil {
+	if err := old.Signal(freezeSignal); err != nil {
 		return err
 	}
 	for _, kind := range []pairguard.EventKind{pairguard.PeerSuspect, pairguard.PeerHung, pairguard.PeerFenced, pairguard.PeerStarted} {
-		e, err := s.wait(ctx, string(kind), eventSince(demoB, kind, frozen), nil)
-		if err != nil {
+		if _, err := s.wait(ctx, string(kind), eventSince(demoB, kind, frozen), s.cast[demoB]); err != nil {
 			return err
 		}
-		fmt.Fprintf(s.w, "        +%4.1fs  %-12s  %s\n", e.Time.Sub(frozen).Seconds(), kind, hangWords[kind])
+		s.say("   %-12s  %s", kind, hangWords[kind])
+	}
+	back, took, err := s.replaced(ctx, demoA, demoB, old, frozen)
+	if err != nil {
+		return err
 	}
 	s.say("%s is back as pid %d, %.1f s after it began to hang.", demoA, back.PeerPID, took.Seconds())
 	return s.show(ctx)

@@ -12,6 +12,20 @@ import (
 	"github.com/pairguard/pairguard/internal/proc"
 )
 
+// demoPause is left between two acts, for reading what happened.
+const demoPause = 1500 * time.Millisecond
+
+func pause(ctx context.Context) error {
+	timer := time.NewTimer(demoPause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // demoPoll is how often the demo looks at the event logs; its own measurements
 // are that coarse.
 const demoPoll = 5 * time.Millisecond
@@ -62,15 +76,9 @@ func (s *stage) lastWords() string {
 	return ": " + string(text[:min(len(text), 500)])
 }
 
-// replace sends sig to the member victim and waits until guard has it back. It
-// proves that the old process is gone and that the new one is another that holds
-// the name, and says how long that took.
-func (s *stage) replace(ctx context.Context, victim, guard string, sig os.Signal) (pairguard.Event, time.Duration, error) {
-	old := s.cast[victim]
-	began := time.Now()
-	if err := old.Signal(sig); err != nil {
-		return pairguard.Event{}, 0, err
-	}
+// replaced waits until guard has the victim back. It proves that the old process
+// is gone and that the new one is another, and says how long that took since began.
+func (s *stage) replaced(ctx context.Context, victim, guard string, old *proc.Handle, began time.Time) (pairguard.Event, time.Duration, error) {
 	back, err := s.wait(ctx, victim+" comes back", func(e pairguard.Event) bool {
 		return eventSince(guard, pairguard.PeerUp, began)(e) && e.PeerPID != old.PID()
 	}, s.cast[guard])
@@ -78,12 +86,16 @@ func (s *stage) replace(ctx context.Context, victim, guard string, sig os.Signal
 	if err != nil {
 		return back, took, err
 	}
-	select {
-	case <-old.Done():
-	default:
+	if err := s.follow(victim, back.PeerPID); err != nil {
+		return back, took, err
+	}
+	if h, err := proc.Reopen(old.ID()); !errors.Is(err, proc.ErrGone) {
+		if err == nil {
+			h.Close()
+		}
 		return back, took, fmt.Errorf("%s is back as pid %d although pid %d still lives", victim, back.PeerPID, old.PID())
 	}
-	return back, took, s.follow(victim, back.PeerPID)
+	return back, took, nil
 }
 
 // follow opens a handle on the process that plays name now.

@@ -2,7 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
@@ -31,7 +32,7 @@ func newEvents() *cobra.Command {
 			if follow {
 				return followEvents(f, p, names)
 			}
-			return printEvents(f, p, names)
+			return printEvents(f, p, names, cmd.ErrOrStderr())
 		},
 	}
 	dirFlag(cmd, &dir)
@@ -41,13 +42,18 @@ func newEvents() *cobra.Command {
 	return cmd
 }
 
-func printEvents(f *pairguard.Folder, p *eventPrinter, names []string) error {
+func printEvents(f *pairguard.Folder, p *eventPrinter, names []string, stderr io.Writer) error {
 	events, err := f.Events(names...)
 	for _, e := range events {
 		p.columns = max(p.columns, len(e.Self))
 	}
 	for _, e := range events {
 		p.print(e)
+	}
+	if err != nil && len(events) > 0 {
+		// A line that a full disk has torn must not make the log useless for ever.
+		fmt.Fprintln(stderr, oneLine(err))
+		return nil
 	}
 	return err
 }
@@ -57,7 +63,7 @@ func printEvents(f *pairguard.Folder, p *eventPrinter, names []string) error {
 func followEvents(f *pairguard.Folder, p *eventPrinter, names []string) error {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	err := f.Follow(ctx, func(e pairguard.Event) {
+	return f.Follow(ctx, func(e pairguard.Event) {
 		if len(names) == 0 || slices.Contains(names, e.Self) || slices.Contains(names, e.Peer) {
 			p.print(e)
 		}
@@ -65,8 +71,4 @@ func followEvents(f *pairguard.Folder, p *eventPrinter, names []string) error {
 			cancel()
 		}
 	})
-	if errors.Is(err, context.Canceled) {
-		return nil
-	}
-	return err
 }

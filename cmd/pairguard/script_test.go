@@ -6,9 +6,11 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -25,7 +27,7 @@ import (
 const scriptDeadline = 30 * time.Second
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"pairguard": main})
+	testscript.Main(m, map[string]func(){"pairguard": main, "plainpeer": plainPeer})
 }
 
 // TestScript runs testdata/script/*.txtar. Beside testscript's own commands they
@@ -156,11 +158,21 @@ func eventsOf(ts *testscript.TestScript, self string) []pairguard.Event {
 	return slices.DeleteFunc(events, func(e pairguard.Event) bool { return e.Self != self })
 }
 
+// name parses a name as the processes of the script do: where qt:NAME is depends
+// on their $TMPDIR, not on ours.
+func (w *world) name(ts *testscript.TestScript, text string) pairdir.Name {
+	if socket, ok := strings.CutPrefix(text, "qt:"); ok {
+		text = filepath.Join(ts.Getenv("TMPDIR"), socket)
+	}
+	n, err := w.dir.Name(text)
+	ts.Check(err)
+	return n
+}
+
 // open waits for a holder of the name that accept takes and opens a handle on it.
 func open(ts *testscript.TestScript, name string, accept func(pid int) bool) *proc.Handle {
 	w := worldOf(ts)
-	n, err := w.dir.Name(name)
-	ts.Check(err)
+	n := w.name(ts, name)
 	var h *proc.Handle
 	until(ts, name+" is held", func() bool {
 		holder, err := w.dir.Holder(n)
@@ -237,8 +249,7 @@ func cmdFree(ts *testscript.TestScript, neg bool, args []string) {
 	noNeg(ts, neg, args, 1)
 	w := worldOf(ts)
 	for _, name := range args {
-		n, err := w.dir.Name(name)
-		ts.Check(err)
+		n := w.name(ts, name)
 		until(ts, name+" is free", func() bool {
 			holder, err := w.dir.Holder(n)
 			ts.Check(err)
