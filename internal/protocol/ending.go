@@ -67,7 +67,7 @@ func (m *Machine) goodbyeStored(e GoodbyeStored) {
 func (m *Machine) farewell() {
 	// On either link: our own may not be open yet, and whoever hears nothing more
 	// from us would have to judge us hung.
-	for _, l := range []Link{m.links.out, m.links.in} {
+	for _, l := range [...]Link{m.links.out, m.links.in, m.links.next} {
 		if l != 0 && !m.peer.plain {
 			m.sayBye(l)
 		}

@@ -10,6 +10,7 @@ import (
 // links are the two one-way connections: the peer speaks on in, we speak on out.
 type links struct {
 	in, out  Link
+	next     Link // inbound too: the peer's probe, or what will take the place of in
 	probe    Link
 	outOpen  bool // our HELLO was answered, or the listener is a plain peer
 	dialing  bool
@@ -218,11 +219,29 @@ func (m *Machine) place(l Link, answer bool) {
 		m.links.beatAt = m.now
 		m.links.redial = redialFirst
 	default:
-		if old := m.links.in; old != 0 && old != l {
+		m.placeInbound(l)
+	}
+}
+
+// placeInbound: a second link of the peer is its probe, or its new link whose
+// predecessor's end has not reached us yet. The first heartbeat tells which.
+func (m *Machine) placeInbound(l Link) {
+	switch old := m.links.next; {
+	case l == m.links.in || l == old:
+	case m.links.in == 0:
+		m.links.in = l
+	default:
+		if old != 0 {
 			m.do(CloseLink{old})
 		}
-		m.links.in = l
+		m.links.next = l
 	}
+}
+
+// promote: the peer speaks on its new link, so the one before it is over.
+func (m *Machine) promote() {
+	m.do(CloseLink{m.links.in})
+	m.links.in, m.links.next = m.links.next, 0
 }
 
 func (m *Machine) plainHeard(e PlainHeard) {
@@ -275,6 +294,9 @@ func (m *Machine) plain() {
 }
 
 func (m *Machine) beatHeard(e BeatHeard) {
+	if e.Link != 0 && e.Link == m.links.next {
+		m.promote()
+	}
 	if e.Link == 0 || e.Link != m.links.in {
 		return
 	}
@@ -290,7 +312,7 @@ func (m *Machine) byeHeard(e ByeHeard) {
 	case Ending, Fencing, Reviving, Waiting, Left:
 		return // we go ourselves, or the folder will say it after the proof
 	}
-	if e.Link == 0 || e.Link != m.links.in && e.Link != m.links.out {
+	if e.Link == 0 || e.Link != m.links.in && e.Link != m.links.next && e.Link != m.links.out {
 		return
 	}
 	if e.Bye.Kind == wire.Stop {
@@ -322,7 +344,7 @@ func (m *Machine) linkLost(l Link) {
 	if l == 0 {
 		return
 	}
-	out, ours := l == m.links.out, l == m.links.out || l == m.links.in
+	out, ours := l == m.links.out, l == m.links.out || l == m.links.in || l == m.links.next
 	m.forget(l)
 	if out {
 		m.dialLater()
@@ -336,7 +358,9 @@ func (m *Machine) linkLost(l Link) {
 func (m *Machine) forget(l Link) {
 	switch l {
 	case m.links.in:
-		m.links.in = 0
+		m.links.in, m.links.next = m.links.next, 0
+	case m.links.next:
+		m.links.next = 0
 	case m.links.out:
 		m.links.out, m.links.outOpen = 0, false
 		m.links.beatAt = never
@@ -346,7 +370,7 @@ func (m *Machine) forget(l Link) {
 }
 
 func (m *Machine) dropLinks() {
-	for _, l := range []Link{m.links.in, m.links.out, m.links.probe} {
+	for _, l := range [...]Link{m.links.next, m.links.in, m.links.out, m.links.probe} {
 		if l != 0 {
 			m.do(CloseLink{l})
 			m.forget(l)
