@@ -6,9 +6,12 @@ cd "$(dirname "$0")/.." || exit 1
 
 # What the tests use beyond Go, git and make: command, Debian package, and what is left out without it.
 tools='gcc gcc the race detector (all tests run without it)
-strace strace the tests that watch system calls: no network socket, no process list'
-# Packages without a command of their own: gcc's headers, and the certificates to fetch modules with.
-packages='libc6-dev ca-certificates'
+strace strace the tests that watch system calls: no network socket, no process list
+cmake cmake the pairs with Qt programs
+g++ g++ the pairs with Qt programs
+python3 python3 the pairs with a Python member'
+# Packages without a command of their own: gcc's headers, the certificates to fetch modules with, and both versions of Qt.
+packages='libc6-dev ca-certificates qt6-base-dev qtbase5-dev'
 
 ci() { [ "${CI:-}" = true ]; }
 say() { printf '%s\n' "$*"; }

@@ -1,0 +1,119 @@
+// Package interop is tests alone: pairs of real programs of which at least one is not written in Go. The programs lie in
+// interop/qt (a Qt program with all the faults of the published class) and in clients.
+package interop
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// built are the programs that the tests run, in a temporary folder.
+type built struct {
+	folder    string
+	pairguard string
+	err       error
+}
+
+var programs struct {
+	once sync.Once
+	built
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", "32") // these tests wait, nearly all of the time
+	code := m.Run()
+	if programs.folder != "" {
+		os.RemoveAll(programs.folder)
+	}
+	os.Exit(code)
+}
+
+// build makes the pairguard command, once.
+func build(t *testing.T) *built {
+	t.Helper()
+	programs.once.Do(func() {
+		b := &programs.built
+		if b.folder, b.err = os.MkdirTemp("", "pg"); b.err != nil {
+			return
+		}
+		b.pairguard = filepath.Join(b.folder, "pairguard")
+		b.err = do("go", "build", "-o", b.pairguard, "../cmd/pairguard")
+	})
+	if programs.err != nil {
+		t.Fatal(programs.err)
+	}
+	return &programs.built
+}
+
+// do runs a command that has to succeed.
+func do(command ...string) error {
+	cmd := exec.Command(command[0], command[1:]...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", strings.Join(command, " "), err, out)
+	}
+	return nil
+}
+
+// need skips the test when a tool is missing; on continuous integration that is a failure (scripts/testreport).
+func need(t *testing.T, tools ...string) {
+	t.Helper()
+	for _, tool := range tools {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("missing tool: %s", tool)
+		}
+	}
+}
+
+// cmakeBuild is one folder with a CMakeLists.txt, built once.
+type cmakeBuild struct {
+	source string
+	flags  []string
+	once   sync.Once
+	folder string
+	err    error
+}
+
+var (
+	plainBuild = cmakeBuild{source: "qt"}
+)
+
+// program returns the path of one of the folder's programs.
+func (c *cmakeBuild) program(t *testing.T, name string) string {
+	t.Helper()
+	need(t, "cmake", "g++")
+	needQt(t, "6")
+	b := build(t)
+	c.once.Do(func() {
+		if c.folder, c.err = os.MkdirTemp(b.folder, "cmake"); c.err != nil {
+			return
+		}
+		configure := append([]string{"nice", "cmake", "-S", c.source, "-B", c.folder}, c.flags...)
+		if c.err = do(configure...); c.err == nil {
+			c.err = do("nice", "cmake", "--build", c.folder, "--parallel", "2")
+		}
+	})
+	if c.err != nil {
+		t.Fatal(c.err)
+	}
+	return filepath.Join(c.folder, name)
+}
+
+// needQt skips the test when that version of Qt cannot be built with.
+func needQt(t *testing.T, major string) {
+	t.Helper()
+	if err := exec.Command("cmake", "--find-package", "-DNAME=Qt"+major, "-DCOMPILER_ID=GNU", "-DLANGUAGE=CXX", "-DMODE=EXIST").Run(); err == nil {
+		return
+	}
+	found, _ := filepath.Glob("/usr/lib/*/cmake/Qt" + major + "/Qt" + major + "Config.cmake")
+	more, _ := filepath.Glob("/usr/lib*/cmake/Qt" + major + "/Qt" + major + "Config.cmake")
+	if len(found)+len(more) == 0 {
+		t.Skipf("missing tool: Qt %s to build with (Debian: %s)", major, map[string]string{"6": "qt6-base-dev", "5": "qtbase5-dev"}[major])
+	}
+}
