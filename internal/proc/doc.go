@@ -15,6 +15,11 @@
 // On Windows the system's thread pool waits for up to 63 handles a thread. macOS
 // and FreeBSD are not written yet and say so: [ErrNotSupported].
 //
+// # Examination
+//
+// [Handle.Examine] looks, once, at what keeps a process from running: a debugger,
+// a frozen cgroup, other processes. Linux only; nothing is looked at before.
+//
 // # Children
 //
 // On Unix a process started by [Start] is reaped by its handle when it ends, whether or

@@ -62,6 +62,10 @@ func play(role string) {
 		playReaper(argument)
 	case "tracer":
 		playTracer(argument)
+	case "attacher":
+		playAttacher(argument)
+	case "spin":
+		playSpinner(argument)
 	}
 }
 
@@ -171,6 +175,29 @@ func playTracer(number string) {
 	pid, _ := strconv.Atoi(number)
 	fmt.Println(unix.PtraceSeize(pid))
 	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
+}
+
+// playAttacher stops the process whose number it is given, as a debugger does.
+func playAttacher(number string) {
+	runtime.LockOSThread()
+	pid, _ := strconv.Atoi(number)
+	fmt.Println(unix.PtraceAttach(pid))
+	_, _ = bufio.NewReader(os.Stdin).ReadString('\n')
+}
+
+// playSpinner uses as many processors as it is told to.
+func playSpinner(threads string) {
+	n, _ := strconv.Atoi(threads)
+	runtime.GOMAXPROCS(n + 1)
+	fmt.Println("ready")
+	for range n {
+		go func() {
+			runtime.LockOSThread()
+			for {
+			}
+		}()
+	}
+	forever()
 }
 
 // player is a process that plays a role with pipes to the test; not started by
