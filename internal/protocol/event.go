@@ -123,6 +123,9 @@ type Survey struct {
 	StopReason string
 	// PeerLeft: the newest life of the peer ended by a stored leave.
 	PeerLeft bool
+	// Generation is that of the peer's newest life on record; 0: not known. It tells
+	// whether one that has left began anew.
+	Generation uint64
 	// HeldFor is how long judging and reviving of the peer stay suspended.
 	HeldFor time.Duration
 }

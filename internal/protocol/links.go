@@ -322,8 +322,7 @@ func (m *Machine) byeHeard(e ByeHeard) {
 	m.tell(PeerLeft, e.Bye.Reason)
 	m.dropLinks()
 	m.peer.left, m.peer.spoke = true, false
-	m.revival.noticed = never
-	m.enter(Left, never)
+	m.left(m.peer.generation)
 }
 
 func (m *Machine) refusedHeard(e RefusedHeard) {

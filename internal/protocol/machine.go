@@ -27,6 +27,7 @@ const (
 	attention      = 50 * time.Millisecond  // how often a suspect is looked at, so that our own lateness shows; also the last call
 	lateSlack      = 20 * time.Millisecond  // a timer that comes later than this was late
 	redialFirst    = 10 * time.Millisecond  // first delay between dials while the peer lives
+	leftLook       = 2 * time.Second        // how often it is looked whether a peer that left has begun anew
 	resurvey       = 200 * time.Millisecond // how often an unclear folder or lock is read again
 	failedStart    = 100 * time.Millisecond // shortest delay after a start that failed
 	fenceReminder  = 5 * time.Second        // how long a killed process may take before we say so
@@ -203,7 +204,7 @@ func (m *Machine) begun(e Begun) {
 	case s.Recorded.Known():
 		m.adopt(s.Recorded)
 	case s.PeerLeft:
-		m.enter(Left, never)
+		m.left(s.Generation)
 	default:
 		m.enter(Seeking, m.now+m.cfg.Patience)
 		m.dialNow()
@@ -246,7 +247,10 @@ func (m *Machine) phaseOver() {
 		m.surveyForRevival()
 	case Ending:
 		m.graceOver()
-	case Unbegun, Up, Suspect, Left, Ended:
+	case Left:
+		m.phaseAt = m.now + leftLook
+		m.surveyForRevival()
+	case Unbegun, Up, Suspect, Ended:
 	}
 }
 

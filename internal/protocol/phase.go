@@ -24,7 +24,8 @@ const (
 	// Waiting: proved dead; the next start is due later (backoff, a hold, a folder
 	// that cannot be read).
 	Waiting
-	// Left: it announced its end. Nothing is started; if it returns we link again.
+	// Left: it announced its end. Nothing is started; if it returns we link again,
+	// and if it returned and died before we met, it is started.
 	Left
 	// Ending: we are going, by a leave or a stop.
 	Ending
@@ -51,7 +52,7 @@ var legal = map[Phase][]Phase{
 	Fencing:  {Starting, Reviving, Ending},
 	Reviving: {Starting, Waiting, Left, Ending},
 	Waiting:  {Reviving, Starting, Ending},
-	Left:     {Starting, Ending},
+	Left:     {Starting, Reviving, Ending},
 	Ending:   {Ended},
 	Ended:    {},
 }

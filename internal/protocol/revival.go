@@ -21,6 +21,7 @@ type revival struct {
 	obituary string        // how a process ended that never spoke
 	failures int           // starts in a row that came to nothing
 	speaker  bool          // a process of this name has said HELLO before
+	goneWith uint64        // the generation that left
 	minimum  time.Duration // the configured start timeout
 	window   time.Duration // how long a start may take before it is reported
 }
@@ -146,7 +147,27 @@ func (m *Machine) surveyed(e Surveyed) {
 		m.decide(e.Survey)
 	case Starting:
 		m.startChecked(e.Survey)
+	case Left:
+		m.leftChecked(e.Survey)
 	}
+}
+
+// left: the peer's life of that generation announced its end.
+func (m *Machine) left(generation uint64) {
+	m.revival.noticed, m.revival.goneWith = never, generation
+	m.enter(Left, m.now+leftLook)
+}
+
+// leftChecked: a later life than the one that left has begun, and has not found us.
+// It is looked for, or answered if it has ended already.
+func (m *Machine) leftChecked(s Survey) {
+	if s.Err != "" || s.PeerLeft || s.HolderUnseen || s.Generation <= m.revival.goneWith {
+		return
+	}
+	m.peer = counterpart{}
+	m.revival.noticed = m.now
+	m.enter(Reviving, never)
+	m.decide(s)
 }
 
 // decide: the peer is proved dead and this is what the folder said after the
@@ -165,9 +186,8 @@ func (m *Machine) decide(s Survey) {
 	case s.Recorded.Known():
 		m.adopt(s.Recorded)
 	case s.PeerLeft:
-		m.revival.noticed = never
 		m.tell(PeerLeft, "")
-		m.enter(Left, never)
+		m.left(s.Generation)
 	case m.held:
 		m.enter(Waiting, m.heldUntil)
 	case m.now < m.revival.startAt:

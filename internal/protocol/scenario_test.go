@@ -30,7 +30,7 @@ var update = flag.Bool("update", false, "write what the machine does into the sc
 //	sleep 2s                         let time pass without a Tick: we are the late one
 //	dialed 1 p7 [probe]              and so on: one event, its link, its process
 //
-// A survey is any of: holder=p7 recorded=p7 unseen left stop=why held=5s err=why.
+// A survey is any of: holder=p7 recorded=p7 unseen left stop=why held=5s err=why generation=9.
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -258,6 +258,7 @@ func (a arguments) survey() (s Survey, err error) {
 		s.Recorded = parseProcess(v)
 	}
 	s.HolderUnseen, s.PeerLeft, s.Err = a.has("unseen"), a.has("left"), a.values["err"]
+	s.Generation, _ = strconv.ParseUint(a.values["generation"], 10, 64)
 	s.StopReason, s.Stopped = a.values["stop"]
 	if v, ok := a.values["held"]; ok {
 		s.HeldFor, err = time.ParseDuration(v)

@@ -88,6 +88,7 @@ func surveyText(s Survey) string {
 	b.WriteString(processText(" recorded ", s.Recorded))
 	b.WriteString(flagText(s.Stopped, " stopped: "+s.StopReason))
 	b.WriteString(flagText(s.PeerLeft, " peer left"))
+	b.WriteString(flagText(s.Generation > 0, fmt.Sprintf(" generation %d", s.Generation)))
 	b.WriteString(flagText(s.HeldFor > 0, fmt.Sprintf(" held for %v", s.HeldFor)))
 	if b.Len() == 0 {
 		return " nothing"

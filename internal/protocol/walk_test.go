@@ -98,6 +98,7 @@ func happenings() []happening {
 		{"Surveyed: held by one unseen", Surveyed{99, Survey{HolderUnseen: true}}},
 		{"Surveyed: one that was started lives", Surveyed{99, Survey{Recorded: p9}}},
 		{"Surveyed: the peer left", Surveyed{99, Survey{PeerLeft: true}}},
+		{"Surveyed: a later life has begun", Surveyed{99, Survey{Generation: 10}}},
 		{"Surveyed: a stop stands", Surveyed{99, Survey{Stopped: true}}},
 		{"Surveyed: a hold stands", Surveyed{99, Survey{HeldFor: time.Minute}}},
 		{"Surveyed: the folder cannot be read", Surveyed{99, Survey{Err: "permission denied"}}},
