@@ -76,8 +76,12 @@ func (s *Stage) Command(ctx context.Context, args ...string) (string, error) {
 // Start starts any program with the stage's mark, the stage's root as its working
 // directory, and its output in files.
 func (s *Stage) Start(path string, args ...string) (*Actor, error) {
-	a := &Actor{cmd: exec.Command(path, args...), done: make(chan struct{})}
-	a.cmd.Dir, a.cmd.Env = s.Root, s.Environ()
+	return s.start(exec.Command(path, args...))
+}
+
+func (s *Stage) start(cmd *exec.Cmd, env ...string) (*Actor, error) {
+	a := &Actor{cmd: cmd, done: make(chan struct{})}
+	a.cmd.Dir, a.cmd.Env = s.Root, append(s.Environ(), env...)
 	stdout, err := os.CreateTemp(s.Root, "out")
 	if err != nil {
 		return nil, err
@@ -101,6 +105,12 @@ func (s *Stage) Start(path string, args ...string) (*Actor, error) {
 	defer s.mu.Unlock()
 	s.actors = append(s.actors, a)
 	return a, nil
+}
+
+// StartExample starts ./NAME, a program that takes everything from its
+// environment, as a person in the stage's root would.
+func (s *Stage) StartExample(name string) (*Actor, error) {
+	return s.start(exec.Command("./"+name), "PAIRGUARD_DIR="+s.Dir)
 }
 
 // Environ is the environment of the stage's processes.

@@ -149,12 +149,12 @@ func (t *trial) kill(p *stage.Pair, name string) int {
 // event waits until an event stands in a log of the folder.
 func (t *trial) event(what string, match func(pairguard.Event) bool) pairguard.Event {
 	t.Helper()
-	folder, err := t.Folder()
-	t.must(err)
 	deadline := time.After(stage.Patience)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
+		folder, err := t.Folder() // each time anew: it may not have been there before
+		t.must(err)
 		all, err := folder.Events()
 		if i := slices.IndexFunc(all, match); err == nil && i >= 0 {
 			return all[i]
@@ -204,6 +204,15 @@ func (t *trial) remains(what string, d time.Duration, ok func([]stage.Process) b
 			return
 		}
 	}
+}
+
+// exists waits until something stands at the path.
+func (t *trial) exists(path string) {
+	t.Helper()
+	t.must(t.AwaitProcesses(t.ctx, path, func([]stage.Process) bool {
+		_, err := os.Lstat(path)
+		return err == nil
+	}))
 }
 
 func none(now []stage.Process) bool { return len(now) == 0 }
