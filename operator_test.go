@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
@@ -80,9 +79,7 @@ func TestFolderStopKillsAMemberThatHangs(t *testing.T) {
 	if err := f.Hold(withPatience(t), time.Hour, "test", "B"); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	suspend(t, b)
 	const grace = 200 * time.Millisecond
 	began := time.Now()
 	report, err := f.Stop(withPatience(t), grace)
