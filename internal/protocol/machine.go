@@ -198,6 +198,7 @@ func (m *Machine) begun(e Begun) {
 		return
 	}
 	m.hold(e.Survey.HeldFor)
+	m.revival.speaker = e.Survey.Generation > 0
 	switch s := e.Survey; {
 	case s.Holder.Known():
 		m.adopt(s.Holder)

@@ -20,7 +20,7 @@ type revival struct {
 	from     uint64        // and it must be this one or a newer one
 	obituary string        // how a process ended that never spoke
 	failures int           // starts in a row that came to nothing
-	speaker  bool          // a process of this name has said HELLO before
+	speaker  bool          // processes of this name say HELLO: one did, or has taken the name
 	goneWith uint64        // the generation that left
 	minimum  time.Duration // the configured start timeout
 	window   time.Duration // how long a start may take before it is reported
@@ -132,6 +132,7 @@ func (m *Machine) surveyed(e Surveyed) {
 			return
 		}
 		m.hold(e.Survey.HeldFor)
+		m.revival.speaker = m.revival.speaker || e.Survey.Generation > 0
 	}
 	if !m.revival.awaited || e.Token < m.revival.from {
 		return
@@ -236,6 +237,8 @@ func (m *Machine) started(p Process) {
 		// It greeted us before we heard that it was started.
 		m.countRevival()
 		m.tell(PeerStarted, "")
+	case m.engaged() && m.peer.plain:
+		m.do(Terminate{p}) // no lock tells it that another one was first
 	}
 }
 
