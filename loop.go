@@ -59,7 +59,8 @@ func (l *loop) now() time.Duration { return time.Since(l.origin) }
 func (l *loop) arm() {
 	wait := l.machine.Deadline() - l.now()
 	if !l.checking {
-		wait = min(wait, time.Until(l.checkAt))
+		// It can wait for the next heartbeat: every wake-up costs.
+		wait = min(wait, time.Until(l.checkAt)+nameCheck/2)
 	}
 	l.timer.Reset(max(wait, 0))
 }
@@ -184,7 +185,8 @@ func (l *loop) nameChecked(s nameState) {
 	}
 }
 
-// nameCheck is how often the lock file and the socket are looked at.
+// nameCheck is how often the lock file and the socket are looked at, or half as long
+// again when nothing else happens meanwhile.
 const nameCheck = 2 * time.Second
 
 func (l *loop) status() Status {
