@@ -98,7 +98,9 @@ func (d *Dir) ReadStop(a, b Name) (Goodbye, bool, error) {
 }
 
 // ReadLeave reports whether n left in its newest life. A leave of an older life
-// does not count, a damaged one does. An error means that this cannot be known.
+// does not count, nor one of an earlier boot: a shutdown ends every process with a
+// leave, and whoever is started after it is to have its peer again. A damaged one
+// counts. An error means that this cannot be known.
 func (d *Dir) ReadLeave(n Name) (Goodbye, bool, error) {
 	g, found, err := d.readGoodbye(d.file(n, ".leave"))
 	if err != nil || !found || g.Damaged != nil {
@@ -110,10 +112,17 @@ func (d *Dir) ReadLeave(n Name) (Goodbye, bool, error) {
 	}
 	// Without a readable life the leave stands: BeginLife removes it, so that it is
 	// most probably of that life, and an announced end is never answered.
-	if known && l.Generation != g.Generation {
+	if known && l.Generation != g.Generation || ofEarlierBoot(g.Process) {
 		return Goodbye{}, false, nil
 	}
 	return g, true, nil
+}
+
+// ofEarlierBoot: the process lived before the machine was started; false where
+// that cannot be told.
+func ofEarlierBoot(id proc.ID) bool {
+	self, err := proc.Self()
+	return err == nil && id.BootID != "" && self.BootID != "" && id.BootID != self.BootID
 }
 
 func (d *Dir) readGoodbye(path string) (Goodbye, bool, error) {

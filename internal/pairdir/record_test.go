@@ -376,3 +376,26 @@ func TestTokenRevivesOnce(t *testing.T) {
 	mustDo(t, d.StoreSpawn(a, Spawn{Token: "two", By: someProcess}))
 	revives(true, "two", "after the next intent")
 }
+
+// A shutdown makes every member leave; at the next boot the pair is to come back
+// whole, whichever member is started.
+func TestLeaveOfAnEarlierBootDoesNotCount(t *testing.T) {
+	d := testDir(t)
+	a := d.mustName(t, "procA")
+	self, err := proc.Self()
+	mustDo(t, err)
+	if self.BootID == "" {
+		t.Skip("this system does not tell one boot from another")
+	}
+	for _, boot := range []struct {
+		id   string
+		want bool
+	}{{self.BootID, true}, {"an earlier one", false}, {"", true}} {
+		leaver := self
+		leaver.BootID = boot.id
+		mustDo(t, d.StoreLeave(a, Goodbye{Name: "procA", Generation: 1, Process: leaver}))
+		if _, left, err := d.ReadLeave(a); err != nil || left != boot.want {
+			t.Errorf("boot %q: left is %v, %v, want %v", boot.id, left, err, boot.want)
+		}
+	}
+}
