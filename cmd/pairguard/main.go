@@ -47,7 +47,7 @@ func newRoot() *cobra.Command {
 		},
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%v", err) })
-	root.AddCommand(newGuard(), newDemo(), newStatus(), newStop(), newHold(), newUnhold(), newEvents(), newVersion())
+	root.AddCommand(newGuard(), newDemo(), newDrill(), newStatus(), newStop(), newHold(), newUnhold(), newEvents(), newVersion())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	mendGenerated(root)

@@ -1,0 +1,133 @@
+package main
+
+import (
+	_ "embed"
+	"fmt"
+	"html/template"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+)
+
+//go:embed drill_page.html
+var pageText string
+
+var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+	"ms": showMS,
+}).Parse(pageText))
+
+// fact is one line about the machine.
+type fact struct{ Name, Value string }
+
+// page is the report in the making: a temporary file beside the one that it
+// becomes. It is made first, so that minutes are not drilled in vain.
+type page struct {
+	path string
+	file *os.File // nil: no report is wanted
+}
+
+func newPage(path string) (*page, error) {
+	if path == "" {
+		return &page{}, nil
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return nil, fmt.Errorf("--report %s: is a folder; name a file in it", path)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".drill-*.html")
+	if err != nil {
+		return nil, fmt.Errorf("--report %s: cannot be written: %w", path, err)
+	}
+	return &page{path: path, file: f}, nil
+}
+
+// write makes the page and puts it in its place.
+func (p *page) write(d *drilled) error {
+	if p.file == nil {
+		return nil
+	}
+	err := pageTemplate.Execute(p.file, newView(d))
+	if err == nil {
+		err = p.file.Chmod(0o644)
+	}
+	if closeErr := p.file.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(p.file.Name(), p.path)
+	}
+	if err != nil {
+		return fmt.Errorf("--report %s: %w", p.path, err)
+	}
+	p.file = nil
+	return nil
+}
+
+// discard removes what has not become a page.
+func (p *page) discard() {
+	if p.file != nil {
+		p.file.Close()
+		os.Remove(p.file.Name())
+	}
+}
+
+// view is what the page shows.
+type view struct {
+	Verdict string
+	Held    bool
+	Broken  []string
+	Date    string
+	Faults  []faultView
+	Counts  []countRow
+	Looks   string
+	Facts   []fact
+	Command string
+	Rounds  []revivalRow
+}
+
+type faultView struct {
+	faultRow
+	Plot  *plot
+	Story string
+}
+
+type revivalRow struct {
+	Fault, Name string
+	Number      int // in the rounds of this fault
+	At          string
+	Old, New    int // pids
+	Back        string
+}
+
+var faultStories = map[string]string{
+	"crash": "From the signal to the first sign of life of the new process. The other guard hears of the death from the kernel, makes sure, and starts the executable again.",
+	"hang":  "From the signal to the first sign of life of the new process. The stopped process still exists and accepts connections; 2 s of silence since its last heartbeat, up to 1 s before the signal, make it suspect; then it is judged, killed, proved dead and replaced. The promise is 3 s.",
+}
+
+func newView(d *drilled) view {
+	v := view{
+		Verdict: d.verdict(), Held: len(d.broken) == 0, Broken: d.broken,
+		Date: d.began.Format("2 January 2006, 15:04 MST"), Counts: d.counts(),
+		Looks: strconv.Itoa(d.looks), Command: d.command,
+	}
+	for _, f := range d.faults() {
+		limit := 0.0
+		if f.Name == "hang" {
+			limit = roundMS(revivalLimit)
+		}
+		v.Faults = append(v.Faults, faultView{f, newPlot(f.series, sortedMS(f.revivals), limit), faultStories[f.Name]})
+	}
+	v.Facts = append(machineFacts(),
+		fact{"processors used", fmt.Sprint(runtime.NumCPU())},
+		fact{"pairguard", fmt.Sprintf("%s, %s, %s/%s", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)},
+		fact{"the drill took", fmt.Sprintf("%.1f s", d.took.Seconds())},
+		fact{"the observer looked", fmt.Sprintf("%d times, at most %s apart", d.looks, milliseconds(d.stall))},
+	)
+	for _, all := range [][]revival{d.crash, d.hang} {
+		for i, r := range all {
+			at := fmt.Sprintf("%.1f s", r.struck.Sub(d.began).Seconds())
+			v.Rounds = append(v.Rounds, revivalRow{Fault: r.fault, Name: r.name, Number: i + 1, At: at, Old: r.oldPID, New: r.pid, Back: milliseconds(r.back)})
+		}
+	}
+	return v
+}
