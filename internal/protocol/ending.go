@@ -27,7 +27,7 @@ func (m *Machine) end(kind wire.GoodbyeKind, reason string, initiator bool) {
 		return
 	}
 	m.enter(Ending, m.now+m.cfg.Grace)
-	m.links.dialAt = never
+	m.links.dialAt, m.lookAt = never, never
 	m.ending = ending{kind: kind, reason: reason, initiator: initiator, stored: !initiator}
 	if initiator {
 		m.do(StoreGoodbye{kind, reason})

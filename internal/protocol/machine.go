@@ -80,6 +80,7 @@ type Machine struct {
 	suspect suspicion
 	reason  string // why the last heartbeat was not a sign of life
 
+	lookAt    time.Duration // when the folder is read again that could not be read
 	phaseAt   time.Duration // when the phase's own patience ends; never: none
 	revival   revival
 	held      bool
@@ -91,7 +92,7 @@ const never = time.Duration(1<<63 - 1)
 
 // New returns a machine that waits for Begun.
 func New(cfg Config) *Machine {
-	m := &Machine{cfg: cfg, expect: never, phaseAt: never, heldUntil: never}
+	m := &Machine{cfg: cfg, expect: never, phaseAt: never, heldUntil: never, lookAt: never}
 	m.silence = detector.New(cfg.Timeout, confirmation)
 	m.revival = newRevival(cfg)
 	m.links.beatAt, m.links.dialAt, m.links.redial = never, never, redialFirst
@@ -117,7 +118,7 @@ func (m *Machine) Deadline() time.Duration {
 	if m.phase == Ended || m.phase == Unbegun {
 		return never
 	}
-	return min(m.phaseAt, m.links.beatAt, m.links.dialAt, m.heldUntil, m.judgeAt())
+	return min(m.phaseAt, m.links.beatAt, m.links.dialAt, m.heldUntil, m.lookAt, m.judgeAt())
 }
 
 // Phase is where the machine stands.
@@ -216,6 +217,10 @@ func (m *Machine) begun(e Begun) {
 func (m *Machine) runTimers() {
 	if m.held && m.now >= m.heldUntil {
 		m.hold(0)
+	}
+	if m.now >= m.lookAt {
+		m.lookAt = never
+		m.takeSurvey()
 	}
 	if m.now >= m.judgeAt() {
 		m.judge()

@@ -125,7 +125,7 @@ func (m *Machine) surveyed(e Surveyed) {
 	if m.phase == Ending || e.Token <= m.revival.answered {
 		return
 	}
-	m.revival.answered = e.Token
+	m.revival.answered, m.lookAt = e.Token, never
 	if e.Survey.Err == "" {
 		if e.Survey.Stopped {
 			m.end(stopKind, e.Survey.StopReason, false)
@@ -133,6 +133,8 @@ func (m *Machine) surveyed(e Surveyed) {
 		}
 		m.hold(e.Survey.HeldFor)
 		m.revival.speaker = m.revival.speaker || e.Survey.Generation > 0
+	} else if !m.revival.awaited {
+		m.lookAt = m.now + resurvey // somebody asked us to look, and we have not seen it yet
 	}
 	if !m.revival.awaited || e.Token < m.revival.from {
 		return
@@ -167,6 +169,7 @@ func (m *Machine) leftChecked(s Survey) {
 	}
 	m.peer = counterpart{}
 	m.revival.noticed = m.now
+	m.revival.startAt = m.now + m.revival.budget.Next()
 	m.enter(Reviving, never)
 	m.decide(s)
 }
