@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pairguard/pairguard/internal/proc"
 )
 
 func TestLifeCountsGenerations(t *testing.T) {
