@@ -1,15 +1,21 @@
-// Command procA is one of two programs that keep each other alive.
+// Command procA is one of two programs that keep each other alive. Ctrl-C and
+// SIGTERM are a leave: this one goes, and is not brought back.
 package main
 
 import (
 	"context"
 	"log"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/pairguard/pairguard"
 )
 
 func main() {
-	if err := pairguard.Guard(context.Background(), "procA", "procB", "./procB"); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := pairguard.Guard(ctx, "procA", "procB", "./procB"); err != nil {
 		log.Fatal(err)
 	}
 }
