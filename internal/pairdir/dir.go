@@ -28,7 +28,7 @@ type diskCalls struct {
 }
 
 func realDisk() diskCalls {
-	return diskCalls{write: (*os.File).Write, rename: os.Rename}
+	return diskCalls{write: (*os.File).Write, rename: renameFile}
 }
 
 // Default returns the folder that all processes of this user find without

@@ -23,3 +23,10 @@ func syncFolder(path string) {
 func openShared(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|openNoWait, 0)
 }
+
+func renameFile(from, to string) error { return os.Rename(from, to) }
+
+func removeFile(path string) error { return os.Remove(path) }
+
+// insist does the step: open files forbid nothing here.
+func insist(step func() error) error { return step() }

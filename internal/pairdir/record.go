@@ -90,7 +90,7 @@ func readFile(path string) ([]byte, fs.FileInfo, error) {
 	if !info.Mode().IsRegular() {
 		return nil, info, &damage{errors.New("it is not a regular file")}
 	}
-	f, err := os.OpenFile(path, os.O_RDONLY|openNoWait, 0)
+	f, err := openShared(path)
 	if err != nil {
 		return nil, info, err
 	}
@@ -141,7 +141,7 @@ func setAside(path string, read fs.FileInfo) string {
 	}
 	aside := path + ".damaged"
 	_ = os.Remove(aside) // a folder is not replaced by a rename
-	if err := os.Rename(path, aside); err != nil {
+	if err := renameFile(path, aside); err != nil {
 		return ""
 	}
 	if moved, err := os.Lstat(aside); err == nil && !os.SameFile(moved, read) {

@@ -70,7 +70,7 @@ func (d *Dir) storeFresh(path string, b []byte, need durability) error {
 // filled with newlines, as a shorter file could need a write of its own.
 func (d *Dir) storeReserved(reserve, path string, b []byte, need durability) error {
 	mine := strings.TrimSuffix(reserve, ".reserve") + fmt.Sprintf(".%d.%d.tmp", os.Getpid(), time.Now().UnixNano())
-	if err := os.Rename(reserve, mine); err != nil {
+	if err := renameFile(reserve, mine); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(mine, os.O_WRONLY, 0)
@@ -92,7 +92,7 @@ func (d *Dir) finish(f *os.File, path string, b []byte, need durability) error {
 		err = closed
 	}
 	if err == nil {
-		err = d.disk.rename(f.Name(), path)
+		err = insist(func() error { return d.disk.rename(f.Name(), path) })
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
@@ -125,7 +125,7 @@ func (d *Dir) fillReserves(key string) {
 
 // remove takes a record away; a missing one is success.
 func (d *Dir) remove(path string) error {
-	err := os.Remove(path)
+	err := removeFile(path)
 	if err == nil {
 		syncFolder(d.path)
 		return nil

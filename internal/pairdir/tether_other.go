@@ -2,7 +2,10 @@
 
 package pairdir
 
-import "time"
+import (
+	"runtime"
+	"time"
+)
 
 const tetherRetry = 0
 
@@ -10,6 +13,9 @@ const tetherRetry = 0
 type tether struct{}
 
 func holdTether(_, _ string, _ time.Duration) (*tether, string, error) {
+	if runtime.GOOS == "windows" {
+		return nil, "", nil // nobody can remove a lock file that is held
+	}
 	return nil, lockFileAlone, nil
 }
 
