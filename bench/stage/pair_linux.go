@@ -51,8 +51,18 @@ func (p *Pair) AwaitUp(ctx context.Context) error {
 	if err := p.AwaitTwo(ctx); err != nil {
 		return err
 	}
+	return p.AwaitMembers(ctx)
+}
+
+// AwaitMembers waits until each of the two says that the other one is up.
+func (p *Pair) AwaitMembers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
+	for _, name := range []string{p.A, p.B} {
+		if _, err := p.Observer.AwaitHolder(ctx, name); err != nil {
+			return err
+		}
+	}
 	folder, err := p.Folder()
 	if err != nil {
 		return err

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pairguard/pairguard/bench/stage"
+)
+
+const module = "github.com/pairguard/pairguard/"
+
+// goal is the highest ratio of the medians, pairguard to bareloop.
+const goal = 1.5
+
+func main() {
+	rounds := flag.Int("rounds", 200, "kills of each")
+	flag.Parse()
+	if err := run(*rounds); err != nil {
+		fmt.Fprintln(os.Stderr, "crash:", err)
+		os.Exit(1)
+	}
+}
+
+// contender is one supervisor with the program that it starts again.
+type contender struct {
+	name  string
+	pipe  *bufio.Scanner
+	pid   int // of the program
+	times []time.Duration
+}
+
+func run(rounds int) (err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	s, err := stage.New("", "pairs")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close(true)) }()
+	s.Binary = filepath.Join(s.Root, "pairguard")
+	stamp, bareloop := filepath.Join(s.Root, "stamp"), filepath.Join(s.Root, "bareloop")
+	for file, pkg := range map[string]string{s.Binary: "cmd/pairguard", stamp: "bench/stamp", bareloop: "bench/bareloop"} {
+		if err := stage.Build(ctx, file, module+pkg); err != nil {
+			return err
+		}
+	}
+	bare, err := enter(s, "bareloop", func(pipe string) error {
+		_, err := s.Start(bareloop, stamp, pipe)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	ours, err := enter(s, "pairguard", func(pipe string) error {
+		_, err := s.Guard("guard", "program", "--backoff", "0", "--", stamp, pipe)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := interleave(ctx, rounds, bare, ours); err != nil {
+		return err
+	}
+	return report(bare, ours)
+}
+
+// enter starts a contender and waits for the first life of its program.
+func enter(s *stage.Stage, name string, start func(pipe string) error) (*contender, error) {
+	path := filepath.Join(s.Root, name+".pipe")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		return nil, err
+	}
+	pipe, err := os.OpenFile(path, os.O_RDWR, 0) // for writing too: it never ends
+	if err != nil {
+		return nil, err
+	}
+	c := &contender{name: name, pipe: bufio.NewScanner(pipe)}
+	if err := start(path); err != nil {
+		return nil, err
+	}
+	if err := pipe.SetReadDeadline(time.Now().Add(stage.Patience)); err != nil {
+		return nil, err
+	}
+	if _, err := c.next(); err != nil {
+		return nil, err
+	}
+	return c, pipe.SetReadDeadline(time.Time{})
+}
+
+// next waits for the next life of the program and returns the time of its birth.
+func (c *contender) next() (born int64, err error) {
+	if !c.pipe.Scan() {
+		return 0, fmt.Errorf("%s: no new process: %w", c.name, errors.Join(c.pipe.Err(), errors.New("the pipe is silent")))
+	}
+	_, err = fmt.Sscan(c.pipe.Text(), &c.pid, &born)
+	return born, err
+}
+
+// interleave kills the program of each in turn.
+func interleave(ctx context.Context, rounds int, all ...*contender) error {
+	for i := range rounds {
+		for _, c := range all {
+			// The new program has to come to rest: its own start costs time on this CPU.
+			select {
+			case <-time.After(5 * time.Millisecond):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			var now unix.Timespec
+			if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+				return err
+			}
+			if err := unix.Kill(c.pid, syscall.SIGKILL); err != nil {
+				return fmt.Errorf("%s: kill of %d: %w", c.name, c.pid, err)
+			}
+			born, err := c.next()
+			if err != nil {
+				return err
+			}
+			c.times = append(c.times, time.Duration(born-now.Nano()))
+		}
+		if i%50 == 49 {
+			fmt.Fprintf(os.Stderr, "%d of %d kills\n", i+1, rounds)
+		}
+	}
+	return nil
+}
+
+func report(bare, ours *contender) error {
+	fmt.Printf("kill -9 to the first instruction of the successor, %d kills each, interleaved\n", len(bare.times))
+	for _, c := range []*contender{bare, ours} {
+		fmt.Printf("  %-10s p50 %6.2f ms   p99 %6.2f ms   max %6.2f ms\n", c.name,
+			ms(stage.Quantile(c.times, 0.5)), ms(stage.Quantile(c.times, 0.99)), ms(stage.Quantile(c.times, 1)))
+	}
+	ratio := float64(stage.Quantile(ours.times, 0.5)) / float64(stage.Quantile(bare.times, 0.5))
+	ratio99 := float64(stage.Quantile(ours.times, 0.99)) / float64(stage.Quantile(bare.times, 0.99))
+	fmt.Printf("  %-10s p50 %6.2f      p99 %6.2f      goal: p50 <= %.1f\n", "ratio", ratio, ratio99, goal)
+	if ratio > goal {
+		return fmt.Errorf("the ratio %.2f is above %.1f", ratio, goal)
+	}
+	return nil
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
