@@ -154,7 +154,7 @@ func (o *Observer) see(name string, n *observed, now time.Time) {
 func (o *Observer) settle(name string, n *observed, pids []int) []int {
 	life, _ := os.ReadFile(filepath.Join(o.dir, name+".life"))
 	real := slices.DeleteFunc(slices.Clone(pids), func(pid int) bool {
-		return pid != n.holder && !bytes.Contains(life, fmt.Appendf(nil, `"pid":%d,`, pid)) && !bytes.Contains(life, fmt.Appendf(nil, `"PID":%d,`, pid))
+		return pid != n.holder && !bytes.Contains(life, fmt.Appendf(nil, `"pid":%d,`, pid))
 	})
 	n.contested += len(pids) - len(real)
 	return real
