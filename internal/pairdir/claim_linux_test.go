@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pairguard/pairguard/internal/proc"
 	"github.com/pairguard/pairguard/internal/without"
 )
 
@@ -355,6 +356,33 @@ func TestChildBetweenForkAndExecIsWaitedFor(t *testing.T) {
 	_ = k.stdin.Close()
 	if err := <-done; err != nil {
 		t.Fatalf("not claimed after the child's end: %v", err)
+	}
+}
+
+// A child that never execs may keep the dead one's socket as long as it likes; its
+// parent may even be a zombie that nobody reaps.
+func TestChildOfTheDeadKeepsTheSocket(t *testing.T) {
+	d := testDir(t)
+	n := d.mustName(t, "procA")
+	k := start(t, nil, "inherit", d.Path(), "procA")
+	k.want("the child has the socket", "sitting")
+	h, err := proc.Open(k.pid())
+	mustDo(t, err)
+	defer h.Close()
+	_ = k.cmd.Process.Kill()
+	<-h.Done()
+	if holder, err := d.Holder(n); holder.Held || err != nil {
+		t.Errorf("a dead process is the holder: %+v %v", holder, err)
+	}
+	c := mustClaim(t, d, n)
+	if notes := strings.Join(c.Notes(), ""); !strings.Contains(notes, "forked before it died") {
+		t.Errorf("it is not said what is missing: %q", notes)
+	}
+	_ = k.stdin.Close() // the child ends
+	for deadline := time.Now().Add(patience); len(c.Notes()) > 0; {
+		if _, err := c.Check(); err != nil || time.Now().After(deadline) {
+			t.Fatalf("the socket is not taken again: %v %v", c.Notes(), err)
+		}
 	}
 }
 

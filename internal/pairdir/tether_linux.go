@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pairguard/pairguard/internal/proc"
 	"github.com/pairguard/pairguard/internal/without"
 )
 
@@ -53,7 +54,8 @@ func tetherName(folder, key string) string {
 }
 
 // holdTether binds the abstract socket of a name whose lock file is ours. It
-// waits up to patience for a former holder's child. *heldError: a process of
+// waits up to patience for a former holder's child: one that is about to exec has
+// closed it by then, another one may keep it for good. *heldError: a process of
 // this user listens there; it lost its lock file and still is the holder. When
 // somebody else is in the way it gives up (nil, with a note saying why).
 func holdTether(folder, key string, patience time.Duration) (*tether, string, error) {
@@ -87,6 +89,9 @@ func nameHolder(name string) (*tether, string, error) {
 	case int(cred.Uid) != os.Geteuid():
 		return nil, fmt.Sprintf("abstract socket: in use by process %d of user %d; "+
 			"the name is held by its lock file alone; end that process", cred.Pid, cred.Uid), nil
+	case cred.Pid > 0 && dead(int(cred.Pid)):
+		return nil, fmt.Sprintf("abstract socket: kept by a child that process %d forked before it died; "+
+			"the name is held by its lock file alone until that child ends; look for \"%s\" in: ss -xlp", cred.Pid, name), nil
 	}
 	return nil, "", &heldError{pid: int(cred.Pid)}
 }
@@ -101,10 +106,25 @@ func tetherHolder(folder, key string) (held bool, pid int) {
 		return false, 0
 	}
 	pid = int(cred.Pid)
-	if pid > 0 && errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
-		return false, 0 // dead; a child of it is about to exec
+	if pid > 0 && dead(pid) {
+		return false, 0 // a child of it has the socket
 	}
 	return true, pid
+}
+
+// dead: there is no such process, or nobody has reaped it yet.
+func dead(pid int) bool {
+	h, err := proc.Open(pid)
+	if err != nil {
+		return errors.Is(err, proc.ErrGone)
+	}
+	defer h.Close()
+	select {
+	case <-h.Done():
+		return true
+	default:
+		return false
+	}
 }
 
 // listenerOf connects, without waiting, and returns who listens. It uses a bare
