@@ -51,7 +51,7 @@ func nullSeparated(file string) []string {
 func unreaped(all []*proc.Handle) int {
 	parents := map[int]bool{os.Getpid(): true}
 	for _, h := range all {
-		if alive(h) {
+		if lives(h) {
 			parents[h.PID()] = true
 		}
 	}

@@ -118,7 +118,7 @@ func (o *observer) lookAt(n *seenName, now time.Time) error {
 		return err
 	}
 	for _, former := range n.holders {
-		if alive(former.process) {
+		if lives(former.process) {
 			o.duplicates++
 		}
 	}
@@ -135,9 +135,9 @@ func (n *seenName) pid() int {
 	return n.holders[len(n.holders)-1].process.PID()
 }
 
-// alive asks the operating system again: that a handle has not heard of an end
+// lives asks the operating system again: that a handle has not heard of an end
 // yet proves nothing.
-func alive(h *proc.Handle) bool {
+func lives(h *proc.Handle) bool {
 	select {
 	case <-h.Done():
 		return false
@@ -204,7 +204,7 @@ func (o *observer) innocents() (ended int, everybody []*proc.Handle) {
 	for _, n := range o.names {
 		for _, h := range n.holders {
 			everybody = append(everybody, h.process)
-			if !h.struck && !alive(h.process) {
+			if !h.struck && !lives(h.process) {
 				ended++
 			}
 		}
