@@ -26,6 +26,9 @@ var programs struct {
 }
 
 func TestMain(m *testing.M) {
+	if control := os.Getenv(puppetVariable); control != "" {
+		os.Exit(playPuppet(control))
+	}
 	flag.Parse()
 	flag.Set("test.parallel", "32") // these tests wait, nearly all of the time
 	code := m.Run()
@@ -50,6 +53,16 @@ func build(t *testing.T) *built {
 		t.Fatal(programs.err)
 	}
 	return &programs.built
+}
+
+// here makes a path below this folder absolute.
+func here(t *testing.T, path string) string {
+	t.Helper()
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return abs
 }
 
 // do runs a command that has to succeed.

@@ -24,8 +24,9 @@ type scene struct {
 	t      *testing.T
 	root   string // short: sockets lie below it
 	env    []string
-	grace  time.Time // events before it are of an earlier act
-	single []string  // members of which no two processes may ever be seen at a time
+	grace  time.Time           // events before it are of an earlier act
+	single []string            // members of which no two processes may ever be seen at a time
+	waits  map[string]chan int // exit codes of what start began last
 }
 
 // newScene makes the folder; env is what its programs get beside the test's own environment.
@@ -38,7 +39,7 @@ func newScene(t *testing.T) *scene {
 	if err := os.Mkdir(filepath.Join(root, "t"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s := &scene{t: t, root: root}
+	s := &scene{t: t, root: root, waits: map[string]chan int{}}
 	for _, v := range os.Environ() {
 		if name, _, _ := strings.Cut(v, "="); name != "TMPDIR" && !strings.HasPrefix(name, "PAIRGUARD_") || name == "PAIRGUARD_TEST_RUN" {
 			s.env = append(s.env, v)
@@ -78,7 +79,13 @@ func (s *scene) start(name string) {
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	go cmd.Wait() // its end is seen in /proc; this reaps it
+	code := make(chan int, 1)
+	s.waits[name] = code
+	go func() {
+		cmd.Wait()
+		code <- cmd.ProcessState.ExitCode()
+	}()
+	outdate()
 }
 
 // close ends what a test that failed half-way has left.
