@@ -89,13 +89,26 @@ func (s *stage) replaced(ctx context.Context, victim, guard string, old *proc.Ha
 	if err := s.follow(victim, back.PeerPID); err != nil {
 		return back, took, err
 	}
-	if h, err := proc.Reopen(old.ID()); !errors.Is(err, proc.ErrGone) {
-		if err == nil {
-			h.Close()
-		}
+	if demoProcessLives(old.ID()) {
 		return back, took, fmt.Errorf("%s is back as pid %d although pid %d still lives", victim, back.PeerPID, old.PID())
 	}
 	return back, took, nil
+}
+
+// demoProcessLives asks the kernel anew instead of an open handle, whose proof reaches us a
+// moment later than others. A zombie is dead.
+func demoProcessLives(id proc.ID) bool {
+	h, err := proc.Reopen(id)
+	if err != nil {
+		return !errors.Is(err, proc.ErrGone)
+	}
+	defer h.Close()
+	select {
+	case <-h.Done():
+		return false
+	default:
+		return true
+	}
 }
 
 // follow opens a handle on the process that plays name now.

@@ -122,12 +122,15 @@ func cmdInterruptDemo(ts *testscript.TestScript, neg bool, args []string) {
 	for _, text := range pids {
 		pid, err := strconv.Atoi(text)
 		ts.Check(err)
-		if h, err := proc.Open(pid); !errors.Is(err, proc.ErrGone) {
-			if err == nil {
-				h.Close()
-			}
-			ts.Fatalf("pid %d of the interrupted demo is still there (%v)", pid, err)
+		h, err := proc.Open(pid)
+		if errors.Is(err, proc.ErrGone) {
+			continue
 		}
+		ts.Check(err)
+		if demoProcessLives(h.ID()) {
+			ts.Fatalf("pid %d of the interrupted demo is still there", pid)
+		}
+		h.Close()
 	}
 }
 
