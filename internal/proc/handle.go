@@ -89,12 +89,12 @@ func (h *Handle) Exit() ExitStatus {
 // Done is the proof; nil when it is dead already.
 func (h *Handle) Kill() error { return ignoreGone(h.signal(syscall.SIGKILL)) }
 
-// Terminate asks the process to end (SIGTERM); nil when it is dead already. On
-// Windows, which has no such request for a process without a console, it returns
-// ErrNotSupported.
+// Terminate asks the process to end (SIGTERM; on Windows WM_CLOSE to its windows,
+// ErrNotSupported when it has none, see OnEndRequest); nil when it is dead already.
 func (h *Handle) Terminate() error { return ignoreGone(h.signal(syscall.SIGTERM)) }
 
-// Signal sends s; ErrGone when the process is dead. Windows knows os.Kill alone.
+// Signal sends s; ErrGone when the process is dead. Windows
+// knows os.Kill and SIGTERM alone.
 func (h *Handle) Signal(s os.Signal) error {
 	n, ok := s.(syscall.Signal)
 	if !ok {

@@ -52,7 +52,7 @@ func Open(pid int) (*Handle, error) {
 	case err == windows.ERROR_INVALID_PARAMETER:
 		return nil, fmt.Errorf("process %d: %w", pid, ErrGone)
 	case err == windows.ERROR_ACCESS_DENIED:
-		return nil, fmt.Errorf("cannot open process %d: %w: it belongs to another user", pid, err)
+		return nil, fmt.Errorf("cannot open process %d: %w: it belongs to another user, or runs elevated and this one does not", pid, err)
 	case err != nil:
 		return nil, fmt.Errorf("cannot open process %d: %w", pid, err)
 	}
@@ -99,9 +99,11 @@ func Reopen(id ID) (*Handle, error) {
 // FromPidfd returns ErrNotSupported: there are none here.
 func FromPidfd(int) (*Handle, error) { return nil, fmt.Errorf("pidfds: %w", ErrNotSupported) }
 
-// Start starts a process without a console, in a process group of its own and
-// outside this one's job where that is allowed, with the null device as stdin. When
-// Start fails nothing runs.
+// Start starts a process in a process group of its own, outside this one's job
+// where that is allowed, with the null device as stdin and with a console that has
+// no window: the console programs that it starts in turn open none either, and the
+// system tells it of the end of the session, as it does not tell a process that has
+// no console at all. When Start fails nothing runs.
 func Start(s Spec) (*Handle, error) {
 	if !filepath.IsAbs(s.Path) {
 		return nil, fmt.Errorf("cannot start %q: not an absolute path", s.Path)
@@ -115,7 +117,7 @@ func Start(s Spec) (*Handle, error) {
 	if output == nil {
 		output = null
 	}
-	const flags = windows.DETACHED_PROCESS | windows.CREATE_NEW_PROCESS_GROUP
+	const flags = windows.CREATE_NO_WINDOW | windows.CREATE_NEW_PROCESS_GROUP
 	create := func(flags uint32) (int, uintptr, error) {
 		return syscall.StartProcess(s.Path, append([]string{s.Path}, s.Args...), &syscall.ProcAttr{
 			Dir: s.Dir, Env: s.Env, Files: []uintptr{null.Fd(), output.Fd(), output.Fd()},
@@ -194,7 +196,7 @@ func (h *Handle) Close() {
 const killedCode = 1
 
 func (h *Handle) signal(s syscall.Signal) error {
-	if s != syscall.SIGKILL {
+	if s != syscall.SIGKILL && s != syscall.SIGTERM {
 		return fmt.Errorf("signal %v for %v: %w", s, h.id, ErrNotSupported)
 	}
 	h.sys.mu.RLock()
@@ -204,6 +206,8 @@ func (h *Handle) signal(s syscall.Signal) error {
 		return fmt.Errorf("%v: %w", h.id, ErrGone)
 	case h.sys.closed:
 		return ErrClosed
+	case s == syscall.SIGTERM:
+		return h.requestEnd()
 	}
 	err := windows.TerminateProcess(h.sys.process, killedCode)
 	if err == nil {
@@ -221,14 +225,17 @@ func (h *Handle) Nudge() {}
 
 // Capabilities says, in words, what this system lacks and what is done instead.
 func Capabilities() []string {
-	return []string{"no request to end for a process without a console: Terminate is not supported, Kill is"}
+	if kept := jobThatKeeps(); kept != "" {
+		return []string{kept}
+	}
+	return nil
 }
 
 var (
 	kernel32                    = windows.NewLazySystemDLL("kernel32.dll")
 	registerWaitForSingleObject = kernel32.NewProc("RegisterWaitForSingleObject")
 	unregisterWait              = kernel32.NewProc("UnregisterWait")
-	// onEnd runs on a thread of the pool, which must not be kept.
+	// onEnd runs on the thread that waits, which must not be kept.
 	onEnd = sync.OnceValue(func() uintptr {
 		return windows.NewCallback(func(token, _ uintptr) uintptr {
 			if h := waiting.take(token); h != nil {
@@ -270,7 +277,9 @@ func (l *waitList) take(token uintptr) *Handle {
 
 // watch makes the pool wait for the end of h.
 func (h *Handle) watch() error {
-	const once = 0x8 // WT_EXECUTEONLYONCE
+	// WT_EXECUTEONLYONCE; and in the thread that waits (WT_EXECUTEINWAITTHREAD), or
+	// many deaths at once would make many threads.
+	const once = 0x8 | 0x4
 	h.sys.mu.Lock()  // died must not come before wait is known
 	defer h.sys.mu.Unlock()
 	h.sys.token = waiting.put(h)

@@ -1,0 +1,7 @@
+//go:build !windows
+
+package proc
+
+// OnEndRequest does nothing here: whoever wants this process to end sends a
+// signal.
+func OnEndRequest(func(reason string)) error { return nil }
