@@ -122,15 +122,15 @@ func (c *checker) spawning(w *world, id int32) {
 	for i := range w.procs {
 		q := &w.procs[i]
 		known := q.heldSince < p.lockReadAt || q.kind == plainOne && w.folder.recorded[name] == int32(i) && q.born < p.lockReadAt-50*time.Millisecond
-		if q.name == name && q.state != dead && q.kind != impostor && known && (q.state < dying || p.watches(int32(i))) {
+		if q.name == name && q.state != dead && q.kind != impostor && known && (q.state < dying || p.watches(int32(i)) && !w.succeeded(q)) {
 			c.fail(w, "P3", fmt.Sprintf("process %d is started anew though %d is not dead", name, i))
 		}
 	}
 	f := &w.folder
 	switch {
-	case c.hasLeft(w, name) && c.leftAt[name] < p.readAt-2*w.faults.SlowBy:
+	case c.hasLeft(w, name) && c.leftAt[name] < p.lockReadAt:
 		c.fail(w, "P4", names[name]+" left and is started again")
-	case f.stop && f.stopAt < p.readAt-2*w.faults.SlowBy:
+	case f.stop && f.stopAt < p.lockReadAt:
 		c.fail(w, "P4", "the pair was stopped and "+names[name]+" is started again")
 	case c.heldFrom(w, p, name):
 		c.fail(w, "P5", names[name]+" is held and is started")
@@ -145,6 +145,27 @@ func (c *checker) spawning(w *world, id int32) {
 func (p *process) watches(id int32) bool {
 	for _, q := range p.watching {
 		if q == id {
+			return true
+		}
+	}
+	return false
+}
+
+// succeeded: the name of a dying process has been taken by another one since, which
+// its lock permits only when it can do nothing any more.
+func (w *world) succeeded(q *process) bool {
+	for i := range w.procs {
+		if later := &w.procs[i]; later.name == q.name && later.heldSince < never && later.heldSince > q.heldSince && q.heldSince < never {
+			return true
+		}
+	}
+	return false
+}
+
+// met: a member has heard of that process.
+func (w *world) met(id int32) bool {
+	for i := range w.procs {
+		if w.procs[i].kind == member && w.procs[i].watches(id) {
 			return true
 		}
 	}
@@ -308,7 +329,7 @@ func (c *checker) dueStop(w *world, serial int32) {
 		switch {
 		case p.state >= dying, p.kind == impostor, c.stop.started >= c.stop.at && p.born >= c.stop.at-100*time.Millisecond:
 		case p.state == booting && !last:
-		case c.stop.byHand && p.kind == plainOne && c.twoPlain:
+		case c.stop.byHand && p.kind == plainOne && (c.twoPlain || !w.met(int32(i))):
 			// Nobody can know of every copy.
 		case c.stop.byHand && p.still > 0 && w.folder.lock[p.name] != int32(i):
 			// It stands still on its way to a name that another one holds.

@@ -58,6 +58,7 @@ const (
 	folderAway                   // the folder cannot be read for a while
 	spawnsFail                   // nothing can be started for a while
 	impersonate                  // a process that does not hold the name says HELLO
+	visit                        // a person starts the member and ends it soon (SIGTERM)
 	startAgainstStop             // a person starts a member in the middle of a stop
 	deedCount
 )
@@ -66,13 +67,13 @@ var deedNames = [...]string{
 	kill: "kill", killAtAction: "kill-at-action", standStill: "stand-still", stopForEver: "stop-for-ever", stall: "stall",
 	suspend: "suspend", sicken: "sicken", leave: "leave", stopHere: "ctrl-c", stopTwice: "ctrl-c-twice", stopFolder: "stop",
 	hold: "hold", unhold: "unhold", start: "start", startTwice: "start-twice", removeSocket: "remove-socket",
-	folderAway: "folder-away", spawnsFail: "spawns-fail", impersonate: "impersonate", startAgainstStop: "start-against-stop",
+	folderAway: "folder-away", spawnsFail: "spawns-fail", impersonate: "impersonate", visit: "visit", startAgainstStop: "start-against-stop",
 }
 
 // weights: how often a deed is drawn, relative to the others.
 var weights = [deedCount]int{
 	kill: 20, killAtAction: 12, standStill: 10, stopForEver: 6, stall: 5, suspend: 2, sicken: 4, leave: 4, stopHere: 2, stopTwice: 1,
-	stopFolder: 2, hold: 5, unhold: 3, start: 8, startTwice: 3, removeSocket: 3, folderAway: 3, spawnsFail: 3, impersonate: 4, startAgainstStop: 2,
+	stopFolder: 2, hold: 5, unhold: 3, start: 8, startTwice: 3, removeSocket: 3, folderAway: 3, spawnsFail: 3, impersonate: 4, visit: 5, startAgainstStop: 2,
 }
 
 // happening is one deed at its time.
@@ -120,6 +121,8 @@ func drawHappening(r *rand.Rand, f Faults, p plan) happening {
 	switch h.deed {
 	case hold:
 		h.lasts = time.Second + upTo(r, 10*time.Second)
+	case visit:
+		h.lasts = 10*time.Millisecond + upTo(r, 200*time.Millisecond)
 	case stall, standStill:
 		if r.IntN(2) == 0 {
 			h.lasts = upTo(r, 300*time.Millisecond)

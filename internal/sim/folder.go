@@ -101,7 +101,7 @@ func (w *world) read(it item) {
 	}
 	it.at = w.now + w.delay()
 	r := w.procs[it.p].readingOf(it.event)
-	if it.x == 0 {
+	if (it.x == 0) != (w.broken == goodbyeReadBeforeLock) {
 		r.lock = w.now
 	}
 	if it.x++; it.x == 2 {

@@ -34,6 +34,8 @@ func (w *world) deed(h happening) {
 		w.hold(h.name, 0)
 	case start, startAgainstStop:
 		w.personStarts(h.name)
+	case visit:
+		w.push(item{at: w.now + h.lasts, kind: itemVisitEnds, p: w.personStarts(h.name)})
 	case startTwice:
 		w.personStarts(h.name)
 		w.personStarts(h.name)
@@ -129,9 +131,17 @@ func (w *world) kindOf(name int) procKind {
 	return member
 }
 
-func (w *world) personStarts(name int) {
+func (w *world) visitEnds(id int32) {
+	if w.procs[id].state < dying {
+		w.check.excuse(w.procs[id].name)
+		w.check.hurt(w, id, leave)
+		w.terminate(id)
+	}
+}
+
+func (w *world) personStarts(name int) int32 {
 	w.check.started(w, name)
-	w.bear(name, w.kindOf(name), false, -1)
+	return w.bear(name, w.kindOf(name), false, -1)
 }
 
 // operatorStage is `pairguard stop`: the record, the word, the grace time, and

@@ -150,7 +150,9 @@ func (w *world) boot(id int32, stage int32) {
 		p.machine = w.newMachine(id)
 	case 3:
 		w.push(item{at: next, kind: itemRead, p: id, event: protocol.Begun{}})
-		w.push(item{at: w.now + nameCheck, kind: itemHeal, p: id})
+		if w.random != nil {
+			w.push(item{at: w.now + nameCheck, kind: itemHeal, p: id})
+		}
 		return
 	}
 	w.push(item{at: next, kind: itemBoot, p: id, x: stage + 1})

@@ -15,7 +15,10 @@ var (
 	breakFlag = flag.String("break", "", "a broken variant by its name; list: show them all")
 )
 
-const shortRuns = 300
+const (
+	shortRuns  = 5000   // about a second
+	brokenRuns = 200000 // until a broken variant shows, which some do rarely
+)
 
 // TestSim runs many worlds. A failing one prints the command that repeats it and
 // its trace, shrunk to what matters.
@@ -32,6 +35,9 @@ func TestSim(t *testing.T) {
 	}
 	if runs == 0 {
 		runs = shortRuns
+		if *breakFlag != "" {
+			runs = brokenRuns
+		}
 	}
 	began := time.Now()
 	failed, total, done, err := Many(seed, runs, DefaultFaults(), *breakFlag, progressOnTerminal(runs))
@@ -44,6 +50,41 @@ func TestSim(t *testing.T) {
 	}
 	fmt.Printf("sim: seed %d, %d runs in %v, 0 broken promises (%d steps, %d deaths, %d starts, %d kills by a peer, %d leaves, %d stops)\n",
 		seed, done, time.Since(began).Round(10*time.Millisecond), total.Steps, total.Deaths, total.Spawns, total.Kills, total.Leaves, total.Stops)
+}
+
+// TestEveryVariantIsSeen: each promise that a simulation can see is broken by at
+// least one variant, and each variant is seen.
+func TestEveryVariantIsSeen(t *testing.T) {
+	seen := map[string]bool{}
+	for _, v := range Variants() {
+		t.Run(v.Name, func(t *testing.T) {
+			failed, _, _, err := Many(1, brokenRuns, DefaultFaults(), v.Name, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if failed == nil {
+				t.Fatalf("%s (%s) is not seen within %d runs", v.Name, v.What, brokenRuns)
+			}
+			seen[v.Promise] = true
+		})
+	}
+	for _, promise := range []string{"P1", "P2", "P3", "P4", "P5", "P6", "P8", "P9"} {
+		if !seen[promise] {
+			t.Errorf("no variant breaks %s", promise)
+		}
+	}
+}
+
+// TestSameSeedSameRun: a run is a function of its seed, and tracing it changes
+// nothing.
+func TestSameSeedSameRun(t *testing.T) {
+	for seed := range uint64(50) {
+		a, b := newWorld(seed, DefaultFaults(), sound, nil), newWorld(seed, DefaultFaults(), sound, nil)
+		b.trace = &trace{}
+		if x, y := a.live(), b.live(); x.Counts != y.Counts {
+			t.Fatalf("seed %d: %+v, and with a trace %+v", seed, x.Counts, y.Counts)
+		}
+	}
 }
 
 func tellFailure(t *testing.T, seed uint64, variant string) {

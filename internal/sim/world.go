@@ -67,6 +67,7 @@ const (
 	itemPlain                     // the timers of a plain peer
 	itemHeal                      // a member looks after its socket
 	itemCheck                     // a promise is due
+	itemVisitEnds                 // the person who started it ends it
 	itemKill                      // kill -9 arrives
 )
 
@@ -187,6 +188,9 @@ func (w *world) happen(it item) {
 		return
 	case itemResume:
 		w.resume(it.p)
+		return
+	case itemVisitEnds:
+		w.visitEnds(it.p)
 		return
 	case itemKill:
 		w.check.stop.hurt = true
