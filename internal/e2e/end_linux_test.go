@@ -34,7 +34,7 @@ func TestSIGTERMEndsOneAlone(t *testing.T) {
 	a, b := p.First, p.Observer.Holder("procB")
 	tr.must(a.Signal(syscall.SIGTERM))
 	tr.ended(a, 0)
-	tr.event("procB sees it leave", sawOf("procB", pairguard.PeerLeft, a.PID()))
+	tr.event("procB sees it leave", saw("procB", pairguard.PeerLeft))
 	tr.remains("procB alone, not reviving", unchanged, only(b))
 	// A leave ends when the name starts again; then it is guarded again.
 	tr.guard("procA", "procB")
