@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pairguard/pairguard/internal/ipc"
@@ -25,6 +26,8 @@ type host interface {
 	dial(ctx context.Context) (*ipc.Conn, error)
 	// survey reads the folder and the peer's name lock.
 	survey(known *processes) protocol.Survey
+	// remarks are what the surveys found that a person should know, each once.
+	remarks() []string
 	// spawn starts the peer; notes say what did not go as it should have.
 	spawn() (h *proc.Handle, notes []string, err error)
 	// storeGoodbye stores our leave or the pair's stop.
@@ -38,7 +41,7 @@ type host interface {
 	generation() uint64
 }
 
-// machineHost is the host on a real machine. It does not change once it is made.
+// machineHost is the host on a real machine. Safe for concurrent use.
 type machineHost struct {
 	settings   settings
 	dir        *pairdir.Dir
@@ -47,6 +50,10 @@ type machineHost struct {
 	me         proc.ID
 	life       pairdir.Life
 	ears       *ears
+
+	mu       sync.Mutex // guards what follows
+	unsaid   []string   // remarks that nobody has fetched
+	remarked map[string]bool
 }
 
 func (h *machineHost) pid() int           { return h.me.PID }
@@ -70,12 +77,16 @@ func (h *machineHost) readFolder(known *processes) (s protocol.Survey, err error
 		return s, err
 	}
 	s.Stopped, s.StopReason = stopped, stop.Reason
-	if _, s.PeerLeft, err = h.dir.ReadLeave(h.peer); err != nil {
+	leave, left, err := h.dir.ReadLeave(h.peer)
+	if err != nil {
 		return s, err
 	}
+	s.PeerLeft = left
+	h.remark(stop.Damaged)
+	h.remark(leave.Damaged)
 	if left, held, err := h.dir.ReadHold(h.peer); err == nil && held {
 		s.HeldFor = left
-	} else if err != nil && !damaged(err) {
+	} else if err != nil && !h.damaged(err) {
 		return s, err
 	}
 	if err := h.readHolder(known, &s); err != nil {
@@ -114,7 +125,7 @@ func (h *machineHost) readHolder(known *processes, s *protocol.Survey) error {
 
 func (h *machineHost) readSpawned(known *processes, s *protocol.Survey) error {
 	spawn, found, err := h.dir.ReadSpawn(h.peer)
-	if err != nil && !damaged(err) {
+	if err != nil && !h.damaged(err) {
 		return err
 	}
 	if err != nil || !found || spawn.Process == nil {
@@ -138,11 +149,42 @@ func (h *machineHost) readSpawned(known *processes, s *protocol.Survey) error {
 	return nil
 }
 
-// damaged: the record was unreadable and has been set aside; without it we know
-// less, but nothing wrong.
-func damaged(err error) bool {
+// damaged: the record was unreadable and has been set aside, which a person is
+// told; without it we know less, but nothing wrong.
+func (h *machineHost) damaged(err error) bool {
 	var d *pairdir.DamagedError
-	return errors.As(err, &d)
+	if !errors.As(err, &d) {
+		return false
+	}
+	h.remark(d)
+	return true
+}
+
+// remark keeps something for the next who fetches remarks, once.
+func (h *machineHost) remark(err error) {
+	if err == nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if text := err.Error(); !h.remarked[text] && len(h.remarked) < mostRemarks {
+		if h.remarked == nil {
+			h.remarked = map[string]bool{}
+		}
+		h.remarked[text] = true
+		h.unsaid = append(h.unsaid, text)
+	}
+}
+
+// mostRemarks bounds what somebody who damages files in a loop can make us say.
+const mostRemarks = 100
+
+func (h *machineHost) remarks() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := h.unsaid
+	h.unsaid = nil
+	return all
 }
 
 // spawn records the intent, starts the peer and records what was started, so that
@@ -178,6 +220,7 @@ func (h *machineHost) spawn() (child *proc.Handle, notes []string, err error) {
 func (h *machineHost) nextGeneration() uint64 {
 	life, found, err := h.dir.ReadLife(h.peer)
 	if err != nil || !found {
+		h.damaged(err)
 		return 0
 	}
 	return life.Generation + 1

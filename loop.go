@@ -138,6 +138,13 @@ func (l *loop) takeSurvey() {
 	l.aside.Go(func() { l.m.post(surveyed{tokens, l.host.survey(l.known)}) })
 }
 
+// tellRemarks tells a person what the host found.
+func (l *loop) tellRemarks() {
+	for _, what := range l.host.remarks() {
+		l.tell(Event{Kind: Listening, Reason: what})
+	}
+}
+
 // later runs work that may take its time; what it returns comes back as an event.
 func (l *loop) later(work func() protocol.Event) {
 	l.aside.Go(func() { l.m.post(news{work()}) })

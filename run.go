@@ -59,6 +59,9 @@ func (m *Member) begin(claim *pairdir.Claim) (*machineHost, error) {
 		if err := m.dir.ClearStop(m.self, m.peer); err != nil {
 			return nil, fmt.Errorf("the pair was stopped and that cannot be undone: %w", err)
 		}
+		if _, _, err := m.dir.ReadLife(m.self); err != nil {
+			h.damaged(err) // whatever else is wrong with it, BeginLife says
+		}
 	}
 	if h.life, err = m.dir.BeginLife(m.self, m.peer, token); err != nil {
 		return nil, err
@@ -81,7 +84,9 @@ func (m *Member) guard(ctx context.Context, h *machineHost) error {
 	l.ctx = aside
 	h.ears.serve(l)
 	l.tell(Event{Kind: Listening, Reason: m.circumstances(h)})
-	l.step(protocol.Begun{Survey: h.survey(l.known)})
+	begun := protocol.Begun{Survey: h.survey(l.known)}
+	l.tellRemarks()
+	l.step(begun)
 	l.run(ctx)
 	m.mu.Lock()
 	m.last = l.status()
