@@ -280,7 +280,7 @@ func (h *Handle) watch() error {
 	// WT_EXECUTEONLYONCE; and in the thread that waits (WT_EXECUTEINWAITTHREAD), or
 	// many deaths at once would make many threads.
 	const once = 0x8 | 0x4
-	h.sys.mu.Lock()  // died must not come before wait is known
+	h.sys.mu.Lock() // died must not come before wait is known
 	defer h.sys.mu.Unlock()
 	h.sys.token = waiting.put(h)
 	ok, _, err := registerWaitForSingleObject.Call(uintptr(unsafe.Pointer(&h.sys.wait)), uintptr(h.sys.process),
