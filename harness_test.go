@@ -30,8 +30,12 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// playRole is the peer of a test: "member SELF PEER [deadlock-file]".
+// playRole is the peer of a test, "member SELF PEER [deadlock-file]", or a program
+// that is no member, "program obedient|stubborn READY-FILE".
 func playRole(role []string) int {
+	if role[0] == "program" {
+		return playProgram(role[1] == obedientProgram, role[2])
+	}
 	cfg := Config{Self: role[1], Peer: role[2], Command: []string{os.Args[0]}}
 	switch role[0] {
 	case "member":
@@ -52,6 +56,10 @@ func playRole(role []string) int {
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer cancel()
+	if err := proc.OnEndRequest(func(string) { cancel() }); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	if role[0] == "beating" {
 		go beatUntil(m, role[3])
 	}
@@ -60,6 +68,26 @@ func playRole(role []string) int {
 		return 1
 	}
 	return 0
+}
+
+// playProgram ends when it is asked to, or not even then.
+func playProgram(obedient bool, ready string) int {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, syscall.SIGTERM)
+	err := proc.OnEndRequest(func(string) { asked <- syscall.SIGTERM })
+	if err == nil {
+		err = os.WriteFile(ready, nil, 0o600)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	for {
+		<-asked
+		if obedient {
+			return 0
+		}
+	}
 }
 
 // hangWhen is a check that never returns once the file is there, once: the file

@@ -9,6 +9,9 @@ import (
 	"github.com/pairguard/pairguard/internal/proc"
 )
 
+// killed is how the end of a process is told that was killed.
+const killed = "signal KILL"
+
 // suspend makes the process hang.
 func suspend(t *testing.T, h *proc.Handle) {
 	t.Helper()

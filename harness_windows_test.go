@@ -6,7 +6,13 @@ import (
 	"github.com/pairguard/pairguard/internal/proc"
 )
 
+// killed is how the end of a process is told that was killed.
+const killed = "exit code 1"
+
 // suspend makes the process hang.
-func suspend(t *testing.T, _ *proc.Handle) {
-	t.Skip("not yet on Windows: a hang needs NtSuspendProcess")
+func suspend(t *testing.T, h *proc.Handle) {
+	t.Helper()
+	if err := h.Freeze(); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -16,8 +16,8 @@ func TestPeerIsStartedAndRevivedAfterAKill(t *testing.T) {
 	p.open(first.PeerPID).Kill()
 	dead := p.await(PeerDead)
 	second := p.await(PeerUp)
-	if dead.PeerPID != first.PeerPID || dead.Reason != "signal KILL" {
-		t.Errorf("peer_dead is %+v, want pid %d by signal KILL", dead, first.PeerPID)
+	if dead.PeerPID != first.PeerPID || dead.Reason != killed {
+		t.Errorf("peer_dead is %+v, want pid %d by %s", dead, first.PeerPID, killed)
 	}
 	if second.PeerPID == first.PeerPID || second.Generation != first.Generation+1 {
 		t.Errorf("peer_up is %+v, want a new process of generation %d", second, first.Generation+1)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -104,7 +103,7 @@ type deserted struct {
 	program *proc.Handle
 }
 
-func newDeserted(t *testing.T, script string) deserted {
+func newDeserted(t *testing.T, manner string) deserted {
 	t.Helper()
 	path, err := os.MkdirTemp("", "pg")
 	if err != nil {
@@ -119,8 +118,9 @@ func newDeserted(t *testing.T, script string) deserted {
 		t.Fatal(err)
 	}
 	ready := filepath.Join(path, "ready")
-	shell := must(exec.LookPath("sh"))(t)
-	d.program = must(proc.Start(proc.Spec{Path: shell, Args: []string{"-c", script, "sh", ready}, Env: os.Environ()}))(t)
+	d.program = must(proc.Start(proc.Spec{
+		Path: must(os.Executable())(t), Env: append(os.Environ(), roleVariable+"=program "+manner+" "+ready),
+	}))(t)
 	t.Cleanup(func() {
 		d.program.Kill()
 		<-d.program.Done()
@@ -159,19 +159,20 @@ func awaitFile(t *testing.T, path string) {
 	}
 }
 
+// How a program takes being asked to end.
 const (
-	obedientProgram = `: > "$1"; exec sleep 1000`
-	stubbornProgram = `trap "" TERM; : > "$1"; while :; do sleep 1000; done`
+	obedientProgram = "obedient"
+	stubbornProgram = "stubborn"
 )
 
 // The one that would end a program is gone: it is asked to end, then killed.
 func TestFolderStopEndsAProgramWhoseGuardIsGone(t *testing.T) {
-	for _, c := range []struct{ name, script, how string }{
+	for _, c := range []struct{ name, manner, how string }{
 		{"asked", obedientProgram, HowEnded},
 		{"killed", stubbornProgram, HowKilled},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := newDeserted(t, c.script)
+			d := newDeserted(t, c.manner)
 			report, err := d.folder.Stop(withPatience(t), 300*time.Millisecond)
 			if err != nil {
 				t.Fatal(err)
