@@ -127,3 +127,7 @@ func TestConformanceC(t *testing.T) {
 	}
 	conform(t, member, "{self}", "{peer}", "{command}")
 }
+
+func TestConformanceQt(t *testing.T) {
+	conform(t, qtBuild.program(t, "qtmember"), "{self}", "{peer}", "{command}")
+}

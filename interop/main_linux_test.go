@@ -94,7 +94,7 @@ type cmakeBuild struct {
 }
 
 var (
-	plainBuild = cmakeBuild{source: "qt"}
+	qtBuild = cmakeBuild{source: "qt"}
 )
 
 // program returns the path of one of the folder's programs.

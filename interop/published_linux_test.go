@@ -21,7 +21,7 @@ const (
 func newPlainScene(t *testing.T, qtFlags ...string) *scene {
 	t.Helper()
 	t.Parallel()
-	qtplain := plainBuild.program(t, "qtplain")
+	qtplain := qtBuild.program(t, "qtplain")
 	s := newScene(t)
 	s.single = []string{"qt"}
 	s.play("guard", build(t).pairguard, "guard", "qt:B", "qt:A", "--json", "--", s.script("qt"))
