@@ -102,17 +102,26 @@ func (l *loop) accept(listener *ipc.Listener) {
 // acceptFailed waits a moment: descriptors may be used up, and come back.
 func (l *loop) acceptFailed(err error) {
 	l.m.settings.debug("a connection could not be accepted", "error", err)
+	l.rest(acceptPause)
+}
+
+// rest waits, but not longer than the loop runs.
+func (l *loop) rest(d time.Duration) {
 	select {
-	case <-time.After(acceptPause):
+	case <-time.After(d):
 	case <-l.ctx.Done():
 	}
 }
 
 // meet finds out who has connected, from the kernel and from the first bytes, and
-// goes on listening when it is the peer. known is called once that is settled.
-func (l *loop) meet(conn *ipc.Conn, known func()) {
+// goes on listening when it is the peer. settled is called once that is known.
+func (l *loop) meet(conn *ipc.Conn, settled func()) {
 	stop := context.AfterFunc(l.ctx, func() { conn.Close() })
 	defer stop()
+	if wait := l.crowd.enter(conn); wait > 0 {
+		l.rest(wait)
+	}
+	known := func() { l.crowd.leave(conn); settled() }
 	process, err := l.known.behind(conn)
 	if err != nil {
 		known()
@@ -125,6 +134,7 @@ func (l *loop) meet(conn *ipc.Conn, known func()) {
 	conn.SetReadDeadline(time.Time{})
 	known()
 	if err != nil {
+		l.known.release(process)
 		conn.Close()
 		return
 	}
@@ -134,8 +144,10 @@ func (l *loop) meet(conn *ipc.Conn, known func()) {
 	case wire.Hello:
 		l.meetPeer(conn, process, hello, scanner)
 	case wire.Look:
+		l.known.release(process)
 		l.answerLook(conn, scanner)
 	default:
+		l.known.release(process)
 		conn.Close()
 	}
 }
@@ -185,6 +197,7 @@ func (l *loop) meetPlain(conn *ipc.Conn, process protocol.Process) {
 // meetPeer lets the peer in if it is the holder of the name that it speaks for.
 func (l *loop) meetPeer(conn *ipc.Conn, process protocol.Process, hello wire.Hello, scanner *wire.Scanner) {
 	if err := l.host.holds(process.PID); err != nil {
+		l.known.release(process)
 		conn.Send(wire.Append(nil, wire.Refused{Reason: err.Error()}))
 		conn.Close()
 		return

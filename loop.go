@@ -19,6 +19,7 @@ type loop struct {
 	timer      *time.Timer
 	links      map[protocol.Link]*link
 	known      *processes // has its own lock
+	crowd      crowd      // has its own lock
 	herald     *herald    // has its own goroutine
 	checkAt    time.Time  // when the name lock and the socket are looked at next
 	checking   bool       // that look is under way
@@ -156,6 +157,7 @@ func (l *loop) spawn() protocol.Event {
 		l.m.post(note(n))
 	}
 	if err != nil {
+		l.crowd.hangUp()
 		return protocol.StartFailed{Reason: err.Error()}
 	}
 	return protocol.Started{Process: l.known.add(h)}

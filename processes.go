@@ -29,6 +29,7 @@ type processes struct {
 
 type watched struct {
 	handle  *handle
+	uses    int // how often it was added and not released
 	dead    bool
 	waiting bool // a goroutine waits for its end
 }
@@ -57,6 +58,9 @@ func (p *processes) add(h *handle) protocol.Process {
 		p.byID[h.ID()] = number
 		p.byNum[number] = &watched{handle: h}
 	}
+	if w := p.byNum[number]; w != nil {
+		w.uses++
+	}
 	return protocol.Process{Handle: number, PID: h.PID()}
 }
 
@@ -81,6 +85,24 @@ func (p *processes) behind(conn *ipc.Conn) (protocol.Process, error) {
 		return protocol.Process{}, fmt.Errorf("process %d is connected but cannot be watched: %w", peer.PID, err)
 	}
 	return p.add(h), nil
+}
+
+// release takes back one add of a process that the machine was not told of: who
+// only asks how we are is forgotten.
+func (p *processes) release(s protocol.Process) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	w := p.byNum[s.Handle]
+	if w == nil {
+		return
+	}
+	w.uses--
+	if w.uses > 0 || w.waiting || w.dead {
+		return
+	}
+	delete(p.byID, w.handle.ID())
+	delete(p.byNum, s.Handle)
+	w.handle.Close()
 }
 
 // watch makes sure that the end of each process reaches the inbox, after the event
