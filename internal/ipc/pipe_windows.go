@@ -5,52 +5,82 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"strings"
 	"sync"
 	"time"
 	"unsafe"
 
-	"github.com/Microsoft/go-winio"
 	"golang.org/x/sys/windows"
 
 	"github.com/pairguard/pairguard/internal/proc"
 )
 
-// Relies on: named pipes whose first instance only one process can create, an
-// access list for this user and SYSTEM, no remote clients (go-winio sees to the
-// first and the last), and GetNamedPipeClientProcessId / ServerProcessId.
+// Relies on: overlapped pipe handles waited on by Go's own poller (Go 1.25), and
+// GetNamedPipeClientProcessId / ServerProcessId (Windows Vista).
 
 const (
 	pipePrefix = `\\.\pipe\`
 	maxPipe    = 256 // with the prefix; CreateNamedPipe
 	pipeBuffer = 4096
+	// dialPause is between two tries while all instances of a pipe are taken.
+	dialPause = 10 * time.Millisecond
+	// lastWrite is how long a write may go on after Close: what Send took shortly
+	// before, a goodbye above all, is not lost unless the other end reads no more.
+	lastWrite = 200 * time.Millisecond
 )
 
 // stream is the Windows part of a Conn. A pipe cannot be asked what there is room
 // for, so a goroutine writes, while there is something to write.
 type stream struct {
-	pipe    net.Conn
-	server  bool // this end accepted
+	pipe    *os.File // overlapped
+	server  bool     // this end accepted
 	mu      sync.Mutex
 	queue   []byte
 	writing bool
+	closed  bool
 	failed  error
+}
+
+func newStream(pipe windows.Handle, a Address, server bool) stream {
+	return stream{pipe: os.NewFile(uintptr(pipe), string(a)), server: server}
 }
 
 func (s *stream) read(p []byte) (int, error) {
 	n, err := s.pipe.Read(p)
-	return n, plain(err)
+	if err != nil && s.isClosed() {
+		return n, closedError("link")
+	}
+	return n, err
 }
 
-func (s *stream) setReadDeadline(t time.Time) error { return plain(s.pipe.SetReadDeadline(t)) }
+func (s *stream) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+func (s *stream) setReadDeadline(t time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return closedError("link")
+	}
+	return s.pipe.SetReadDeadline(t)
+}
 
 func (s *stream) close() error {
 	s.mu.Lock()
-	s.failed = closedError("link")
-	s.mu.Unlock()
-	return plain(s.pipe.Close())
+	defer s.mu.Unlock()
+	if s.closed {
+		return closedError("link")
+	}
+	s.closed, s.failed = true, closedError("link")
+	if !s.writing {
+		return s.pipe.Close()
+	}
+	// write closes it.
+	return errors.Join(s.pipe.SetReadDeadline(time.Unix(0, 1)), s.pipe.SetWriteDeadline(time.Now().Add(lastWrite)))
 }
 
 // trySend takes p when the queue is empty, else nothing.
@@ -76,20 +106,11 @@ func (s *stream) write() {
 	s.writing = false
 	s.queue = nil
 	if err != nil && s.failed == nil {
-		s.failed = plain(err)
+		s.failed = err
 	}
-}
-
-func plain(err error) error {
-	switch {
-	case err == nil || err == io.EOF:
-		return err
-	case errors.Is(err, winio.ErrFileClosed), errors.Is(err, winio.ErrPipeListenerClosed):
-		return closedError("pipe")
-	case errors.Is(err, winio.ErrTimeout):
-		return os.ErrDeadlineExceeded
+	if s.closed {
+		_ = s.pipe.Close()
 	}
-	return err
 }
 
 // isGone knows that Qt disconnects its clients instead of closing.
@@ -97,71 +118,40 @@ func isGone(err error) bool {
 	return errors.Is(err, windows.ERROR_BROKEN_PIPE) || errors.Is(err, windows.ERROR_NO_DATA) || errors.Is(err, windows.ERROR_PIPE_NOT_CONNECTED)
 }
 
-// Listener accepts connections at an address. Its methods are safe for concurrent
-// use.
-type Listener struct {
-	pipes   net.Listener
-	address Address
-}
-
-// Listen listens at a. Only the user of this process and SYSTEM can connect.
-func Listen(a Address) (*Listener, error) {
-	if err := check(a); err != nil {
-		return nil, err
-	}
-	own, err := userOf(windows.CurrentProcess())
-	if err != nil {
-		return nil, fmt.Errorf("cannot listen at %q: own user: %w", a, err)
-	}
-	pipes, err := winio.ListenPipe(string(a), &winio.PipeConfig{
-		SecurityDescriptor: "D:P(A;;GA;;;" + own + ")(A;;GA;;;SY)",
-		InputBufferSize:    pipeBuffer,
-		OutputBufferSize:   pipeBuffer,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("cannot listen at %q: %w: does another process use the name?", a, err)
-	}
-	if onWine() { // attaches the first client to an instance that never serves
-		if c, err := winio.DialPipe(string(a), nil); err == nil {
-			c.Close()
-		}
-	}
-	return &Listener{pipes: pipes, address: a}, nil
-}
-
-func onWine() bool {
-	return windows.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil
-}
-
-// Accept waits for a connection. os.ErrClosed: the listener was closed. After any
-// other error the listener is as good as before: try again after a pause.
-func (l *Listener) Accept() (*Conn, error) {
-	pipe, err := l.pipes.Accept()
-	if err != nil {
-		return nil, fmt.Errorf("cannot accept at %q: %w", l.address, plain(err))
-	}
-	return &Conn{stream: stream{pipe: pipe, server: true}}, nil
-}
-
-// Close ends the listening and every Accept.
-func (l *Listener) Close() error { return plain(l.pipes.Close()) }
-
 // Dial connects to whoever listens at a. ErrAbsent: nobody. It waits, until ctx
 // ends, while that process does not accept.
 func Dial(ctx context.Context, a Address) (*Conn, error) {
 	if err := check(a); err != nil {
 		return nil, err
 	}
-	pipe, err := winio.DialPipeContext(ctx, string(a))
-	switch {
-	case errors.Is(err, windows.ERROR_FILE_NOT_FOUND):
-		return nil, fmt.Errorf("cannot connect to %q: %w", a, ErrAbsent)
-	case ctx.Err() != nil && err != nil:
-		return nil, fmt.Errorf("cannot connect to %q: its holder accepts no connections: %w", a, ctx.Err())
-	case err != nil:
-		return nil, fmt.Errorf("cannot connect to %q: %w", a, err)
+	for {
+		pipe, err := openPipe(a)
+		switch {
+		case err == nil:
+			return &Conn{stream: newStream(pipe, a, false)}, nil
+		case errors.Is(err, windows.ERROR_FILE_NOT_FOUND):
+			return nil, fmt.Errorf("cannot connect to %q: %w", a, ErrAbsent)
+		case !errors.Is(err, windows.ERROR_PIPE_BUSY):
+			return nil, fmt.Errorf("cannot connect to %q: %w", a, err)
+		}
+		pause := time.NewTimer(dialPause)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return nil, fmt.Errorf("cannot connect to %q: its holder accepts no connections: %w", a, ctx.Err())
+		}
 	}
-	return &Conn{stream: stream{pipe: pipe}}, nil
+}
+
+// openPipe opens the client's end. The server cannot act in this user's name.
+func openPipe(a Address) (windows.Handle, error) {
+	name, err := windows.UTF16PtrFromString(string(a))
+	if err != nil {
+		return windows.InvalidHandle, err
+	}
+	return windows.CreateFile(name, windows.GENERIC_READ|windows.GENERIC_WRITE, 0, nil, windows.OPEN_EXISTING,
+		windows.FILE_FLAG_OVERLAPPED|windows.SECURITY_SQOS_PRESENT|windows.SECURITY_ANONYMOUS, 0)
 }
 
 func check(a Address) error {
@@ -174,18 +164,27 @@ func check(a Address) error {
 	return nil
 }
 
+// ask calls something that wants the pipe's handle.
+func (c *Conn) ask(question func(windows.Handle) error) error {
+	raw, err := c.pipe.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var answer error
+	if err := raw.Control(func(pipe uintptr) { answer = question(windows.Handle(pipe)) }); err != nil {
+		return err
+	}
+	return answer
+}
+
 // Peer returns the kernel's word on who is at the other end.
 func (c *Conn) Peer() (Peer, error) {
-	pipe, ok := c.pipe.(interface{ Fd() uintptr })
-	if !ok {
-		return Peer{UID: -1}, errors.New("cannot tell who is at the other end: the pipe has no handle")
-	}
-	ask := windows.GetNamedPipeServerProcessId
+	about := windows.GetNamedPipeServerProcessId
 	if c.server {
-		ask = windows.GetNamedPipeClientProcessId
+		about = windows.GetNamedPipeClientProcessId
 	}
 	var pid uint32
-	if err := ask(windows.Handle(pipe.Fd()), &pid); err != nil {
+	if err := c.ask(func(pipe windows.Handle) error { return about(pipe, &pid) }); err != nil {
 		return Peer{UID: -1}, fmt.Errorf("cannot tell who is at the other end: %w", err)
 	}
 	p := Peer{UID: -1, PID: int(pid), conn: c}
@@ -194,21 +193,23 @@ func (c *Conn) Peer() (Peer, error) {
 		return p, nil // its user stays unknown, and it is not trusted
 	}
 	defer windows.CloseHandle(process)
-	p.user, _ = userOf(process)
+	if user, err := userOf(process); err == nil {
+		p.user = user.String()
+	}
 	return p, nil
 }
 
-func userOf(process windows.Handle) (string, error) {
+func userOf(process windows.Handle) (*windows.SID, error) {
 	var token windows.Token
 	if err := windows.OpenProcessToken(process, windows.TOKEN_QUERY, &token); err != nil {
-		return "", err
+		return nil, err
 	}
 	defer token.Close()
 	user, err := token.GetTokenUser()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return user.User.Sid.String(), nil
+	return user.User.Sid, nil
 }
 
 const system = "S-1-5-18"
@@ -220,7 +221,7 @@ func (p Peer) trusted() error {
 		return fmt.Errorf("%v: own user: %w: %w", p, err, ErrUntrusted)
 	case p.user == "":
 		return fmt.Errorf("%v: its user is unknown: %w", p, ErrUntrusted)
-	case p.user != own && p.user != system:
+	case p.user != own.String() && p.user != system:
 		return fmt.Errorf("%v runs as user %s, this one as %s: %w", p, p.user, own, ErrUntrusted)
 	}
 	return nil
@@ -235,11 +236,19 @@ func (p Peer) open() (*proc.Handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	var left uint32
-	ok, _, err := peekNamedPipe.Call(p.conn.pipe.(interface{ Fd() uintptr }).Fd(), 0, 0, 0, uintptr(unsafe.Pointer(&left)), 0)
-	if ok == 0 {
-		h.Close()
+	err = p.conn.ask(func(pipe windows.Handle) error {
+		var left uint32
+		if ok, _, err := peekNamedPipe.Call(uintptr(pipe), 0, 0, 0, uintptr(unsafe.Pointer(&left)), 0); ok == 0 {
+			return err
+		}
+		return nil
+	})
+	if err == nil {
+		return h, nil
+	}
+	h.Close()
+	if isGone(err) || err == io.EOF {
 		return nil, fmt.Errorf("%v: %w (%w)", p, proc.ErrGone, err)
 	}
-	return h, nil
+	return nil, fmt.Errorf("%v: its end of the link cannot be looked at: %w", p, err)
 }
