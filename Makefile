@@ -3,10 +3,13 @@
 SHELL := /bin/sh
 FUZZTIME ?= 30s
 # For a long simulation: make sim SEED=1 RUNS=100000
-SEED ?= 1
-RUNS ?= 1000
+SEED ?= 0
+RUNS ?= 0
+BREAK ?=
+DEEDS ?= 2
+STATES ?= 0
 
-.PHONY: help test check build sim fuzz readme-test seed-claims
+.PHONY: help test check build sim exhaustive fuzz readme-test seed-claims
 
 help: ## show the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -21,8 +24,11 @@ check: ## format, vet and build for every system, staticcheck, the rules of the 
 build: ## the command, as bin/pairguard
 	CGO_ENABLED=0 go build -trimpath -o bin/pairguard ./cmd/pairguard
 
-sim: ## many simulated fault schedules; SEED and RUNS say which
-	go test ./internal/sim -run TestSim -count 1 -timeout 0 -args -seed $(SEED) -runs $(RUNS)
+sim: ## many simulated fault schedules: SEED=first (0: random) RUNS=how many BREAK=a broken variant (list: which)
+	@SEED=$(SEED) RUNS=$(RUNS) BREAK=$(BREAK) scripts/sim.sh
+
+exhaustive: ## every order of everything, with DEEDS deeds put in at every point (minutes)
+	@DEEDS=$(DEEDS) STATES=$(STATES) BREAK=$(BREAK) scripts/exhaustive.sh
 
 fuzz: ## each fuzz target for FUZZTIME
 	@scripts/fuzz.sh $(FUZZTIME)

@@ -3,6 +3,8 @@ package sim
 import (
 	"fmt"
 	"time"
+
+	"github.com/pairguard/pairguard/internal/protocol"
 )
 
 // Exploration is the small-scope search: from the settled pair, every order of
@@ -72,6 +74,13 @@ func Explore(e Exploration) (Explored, error) {
 		found.States++
 		if e.MaxStates > 0 && found.States >= e.MaxStates {
 			return found, nil
+		}
+		if n.deeds == 0 && n.world.settled() {
+			if failed := n.failing(nil); failed != nil {
+				found.Failure, found.Path = failed.world.check.failure, failed.parent.path()
+				return found, nil
+			}
+			continue
 		}
 		stack = n.successors(stack)
 		found.Steps += len(stack)
@@ -158,16 +167,53 @@ func (s *step) path() []string {
 	return lines
 }
 
+// settled: both are up with each other and nothing is under way, so that what
+// follows is what follows from every settled state.
+func (w *world) settled() bool {
+	f := &w.folder
+	a, b := f.lock[0], f.lock[1]
+	if a < 0 || b < 0 || f.stop || f.holdUntil[0] > w.boottime() || f.holdUntil[1] > w.boottime() || w.stopping.active {
+		return false
+	}
+	if w.alive(0) != 1 || w.alive(1) != 1 || !w.procs[a].begun || !w.procs[b].begun || w.procs[a].still+w.procs[b].still > 0 {
+		return false
+	}
+	for i := range w.queue {
+		if k := w.queue[i].kind; k != itemTimer && k != itemCheck {
+			return false
+		}
+	}
+	x, y := w.procs[a].machine.Status(), w.procs[b].machine.Status()
+	return x.Peer == handleOf(b) && y.Peer == handleOf(a) && x.Phase == protocol.Up && y.Phase == protocol.Up
+}
+
 // enabled are the items of this instant that may come next: of one direction of a
 // connection only the first.
 func (w *world) enabled() []int {
 	var ready []int
 	for i := range w.queue {
-		if w.queue[i].at <= w.now && !w.behindAnother(i) {
-			ready = append(ready, i)
+		if w.queue[i].at > w.now || w.behindAnother(i) {
+			continue
 		}
+		if w.void(&w.queue[i]) {
+			return []int{i}
+		}
+		ready = append(ready, i)
 	}
 	return ready
+}
+
+// void: the item does nothing, so its order with the others does not matter.
+func (w *world) void(it *item) bool {
+	switch it.kind {
+	case itemHappening, itemOperator, itemCheck, itemCloseAll, itemFreeLock, itemDead, itemResume, itemKill, itemVisitEnds:
+		return false
+	case itemArrive, itemEnd:
+		return !w.conns[it.x].open[it.side] || w.procs[it.p].state >= dying
+	case itemTimer:
+		return w.procs[it.p].timerSeq != it.x || w.procs[it.p].state >= dying
+	}
+	return w.procs[it.p].state >= dying
 }
 
 func (w *world) behindAnother(i int) bool {

@@ -7,12 +7,23 @@ import (
 	"time"
 )
 
-var deedsFlag = flag.Int("deeds", 1, "how many deeds the exhaustive search puts in")
+var (
+	deedsFlag  = flag.Int("deeds", 1, "how many deeds the exhaustive search puts in")
+	statesFlag = flag.Int("states", 0, "after how many states the search gives up; 0: never")
+)
+
+// variantToExplore: the list is asked of TestSim.
+func variantToExplore() string {
+	if *breakFlag == "list" {
+		return ""
+	}
+	return *breakFlag
+}
 
 // TestExhaustive visits every state within its scope.
 func TestExhaustive(t *testing.T) {
 	began := time.Now()
-	found, err := Explore(Exploration{Deeds: *deedsFlag, Variant: *breakFlag})
+	found, err := Explore(Exploration{Deeds: *deedsFlag, MaxStates: *statesFlag, Variant: variantToExplore()})
 	if err != nil {
 		t.Fatal(err)
 	}

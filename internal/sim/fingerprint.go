@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"hash/fnv"
 	"reflect"
-	"slices"
 	"time"
 )
 
@@ -27,14 +26,12 @@ func (w *world) fingerprint(deeds int) uint64 {
 	p.value(reflect.ValueOf(&w.check).Elem(), "")
 	p.value(reflect.ValueOf(&w.stopping).Elem(), "")
 	p.items(w, w.queue)
-	h := fnv.New64a()
-	h.Write(p.bytes)
-	return h.Sum64()
+	return p.sum()
 }
 
-// farBack is the age from which on an age does not matter any more: the longest
-// time that any rule looks back.
-const farBack = 11 * time.Second
+// farBack is the age from which on ages are not told apart: longer than the timeout
+// and the longest backoff. Of a life it counts only whether it was a stable one.
+const farBack = 3 * time.Second
 
 type printer struct {
 	now   time.Duration
@@ -60,42 +57,64 @@ func (p *printer) process(q *process) {
 	}
 }
 
-// items hashes the queue as a set of what is to come; of equal times the order of
-// entry counts.
+// items hashes the queue as a set: only within one direction of a connection does
+// the order count.
 func (p *printer) items(w *world, q queue) {
-	order := make([]int, 0, len(q))
+	var sum uint64
 	for i := range q {
-		if q[i].kind != itemTimer || w.procs[q[i].p].timerSeq == q[i].x {
-			order = append(order, i)
+		it := &q[i]
+		if it.kind == itemTimer && w.procs[it.p].timerSeq != it.x {
+			continue // it was replaced by another one
+		}
+		one := printer{now: p.now}
+		one.item(it)
+		if it.kind == itemArrive || it.kind == itemEnd {
+			one.number(int64(placeInLane(q, it)))
+		}
+		sum += one.sum()
+	}
+	p.number(int64(sum))
+}
+
+func placeInLane(q queue, it *item) (place int) {
+	for i := range q {
+		if (q[i].kind == itemArrive || q[i].kind == itemEnd) && q[i].x == it.x && q[i].side == it.side && q[i].seq < it.seq {
+			place++
 		}
 	}
-	slices.SortFunc(order, func(a, b int) int {
-		if q.less(a, b) {
-			return -1
-		}
-		return 1
-	})
-	for _, i := range order {
-		p.item(&q[i])
-	}
+	return place
+}
+
+func (p *printer) sum() uint64 {
+	h := fnv.New64a()
+	h.Write(p.bytes)
+	return h.Sum64()
 }
 
 func (p *printer) item(it *item) {
 	p.time(it.at)
 	p.number(int64(it.kind)<<8 | int64(it.side))
 	p.number(int64(it.p))
-	if it.kind != itemTimer && it.kind != itemCheck {
+	if it.kind != itemTimer && it.kind != itemCheck && it.kind != itemOperator {
 		p.number(int64(it.x))
 	}
-	p.value(reflect.ValueOf(it).Elem().FieldByName("event"), "")
-	p.value(reflect.ValueOf(it).Elem().FieldByName("line"), "")
+	if it.event != nil {
+		e := reflect.ValueOf(it.event)
+		p.bytes = append(p.bytes, e.Type().Name()...)
+		p.value(e, "")
+	}
+	if it.line.message != nil {
+		m := reflect.ValueOf(it.line.message)
+		p.bytes = append(p.bytes, m.Type().Name()...)
+		p.value(m, "")
+	}
 }
 
 // left out: settings that never change, and counters that decide nothing.
 var leftOut = map[string]bool{
 	"cfg": true, "out": true, "policy": true, "random": true, "steps": true, "stepsSince": true, "counts": true, "failure": true,
 	"timerSeq": true, "timerAt": true, "survey": true, "reads": true, "serial": true, "count": true, "lane": true, "seq": true,
-	"asked": true, "answered": true, "from": true, "Token": true, "expect": true,
+	"now": true, "born": true, "begunAt": true, "diedAt": true, "asked": true, "answered": true, "from": true, "Token": true, "expect": true,
 }
 
 // spans are durations, not points in time.
@@ -104,15 +123,34 @@ var spans = map[string]bool{
 	"Age": true, "Heartbeat": true, "late": true,
 }
 
+type countedField struct {
+	index int
+	name  string
+}
+
+// fields remembers which fields of a type count; the search runs in one goroutine.
+var fields = map[reflect.Type][]countedField{}
+
+func fieldsOf(t reflect.Type) []countedField {
+	counted, known := fields[t]
+	if !known {
+		for i := range t.NumField() {
+			if name := t.Field(i).Name; !leftOut[name] {
+				counted = append(counted, countedField{i, name})
+			}
+		}
+		fields[t] = counted
+	}
+	return counted
+}
+
 var durationType = reflect.TypeFor[time.Duration]()
 
 func (p *printer) value(v reflect.Value, name string) {
 	switch v.Kind() {
 	case reflect.Struct:
-		for i := range v.NumField() {
-			if field := v.Type().Field(i).Name; !leftOut[field] {
-				p.value(v.Field(i), field)
-			}
+		for _, f := range fieldsOf(v.Type()) {
+			p.value(v.Field(f.index), f.name)
 		}
 	case reflect.Array, reflect.Slice:
 		p.number(int64(v.Len()))
@@ -140,6 +178,8 @@ func (p *printer) value(v reflect.Value, name string) {
 
 func (p *printer) scalar(v reflect.Value, name string) {
 	switch {
+	case name == "since":
+		p.number(min(int64(p.now-time.Duration(v.Int()))/int64(stable), 1))
 	case v.Type() == durationType && !spans[name]:
 		p.time(time.Duration(v.Int()))
 	case v.CanInt():

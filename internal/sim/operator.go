@@ -177,6 +177,9 @@ func (w *world) operatorStage(stage int) {
 		return
 	}
 	next := w.now + 100*time.Millisecond
+	if w.random == nil {
+		next = w.now + grace // each look in between would only multiply the states
+	}
 	if at := w.stopping.at + grace; w.now < at {
 		next = min(next, at)
 	}
