@@ -19,6 +19,13 @@ import (
 // Environment of a revived peer, beside the folder's variable.
 const revivalVariable = "PAIRGUARD_REVIVAL"
 
+// A lock is free within moments of its holder's death; a holder that is not found
+// for longer is a matter for a person, and for the next survey.
+const (
+	lockTries  = 200
+	lockSettle = time.Millisecond
+)
+
 // host is the operating system as the loop needs it. Every method may block for
 // as long as a disk does, so the loop calls them aside.
 type host interface {
@@ -98,10 +105,13 @@ func (h *machineHost) readFolder(known *processes) (s protocol.Survey, err error
 // readHolder opens the process that holds the peer's name. It is asked twice: a
 // process number that was used again in between cannot hold the lock too.
 func (h *machineHost) readHolder(known *processes, s *protocol.Survey) error {
-	for {
+	for try := 0; ; try++ {
 		holder, err := h.dir.Holder(h.peer)
 		if err != nil || !holder.Held {
 			return err
+		}
+		if try == lockTries {
+			return fmt.Errorf("process %d holds %s and cannot be found: look whether it is there, and end it", holder.PID, h.peer)
 		}
 		if holder.PID == 0 {
 			s.HolderUnseen = true
@@ -109,6 +119,7 @@ func (h *machineHost) readHolder(known *processes, s *protocol.Survey) error {
 		}
 		process, err := proc.Open(holder.PID)
 		if errors.Is(err, proc.ErrGone) {
+			time.Sleep(lockSettle) // it is dying: the lock is freed next
 			continue
 		}
 		if err != nil {
@@ -254,6 +265,12 @@ func (h *machineHost) heal() ([]string, error) {
 	}
 	if err != nil {
 		return append(healed, "the name lock cannot be looked after: "+err.Error()), nil
+	}
+	switch restored, err := h.dir.RestoreLife(h.self, h.life); {
+	case err != nil:
+		healed = append(healed, "the life record was removed and cannot be stored again: "+err.Error())
+	case restored:
+		healed = append(healed, "the life record was removed: stored again")
 	}
 	again, err := h.ears.reopen()
 	switch {

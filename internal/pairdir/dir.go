@@ -25,10 +25,13 @@ type Dir struct {
 type diskCalls struct {
 	write  func(f *os.File, b []byte) (int, error)
 	rename func(from, to string) error
+	// exchange swaps two files in one step; an error where there are not two, or
+	// where the system cannot.
+	exchange func(from, to string) error
 }
 
 func realDisk() diskCalls {
-	return diskCalls{write: (*os.File).Write, rename: renameFile}
+	return diskCalls{write: (*os.File).Write, rename: renameFile, exchange: exchangeFiles}
 }
 
 // Default returns the folder that all processes of this user find without

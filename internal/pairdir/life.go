@@ -3,6 +3,7 @@ package pairdir
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,6 +83,23 @@ func (d *Dir) BeginLife(n, peer Name, token string) (Life, error) {
 	// Dying before the removal changes nothing.
 	_ = d.remove(d.file(n, ".leave"))
 	return l, nil
+}
+
+// RestoreLife puts the record of the life that this process lives back when it is
+// missing, as after the removal of the folder, and says whether it was. It returns
+// ErrNotHeld when this process does not hold the name.
+func (d *Dir) RestoreLife(n Name, l Life) (restored bool, err error) {
+	if !d.holding(n) {
+		return false, fmt.Errorf("name %s: %w by this process; claim it first", n, ErrNotHeld)
+	}
+	path := d.file(n, ".life")
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err := d.store(path, l, onDisk, n.key); err != nil {
+		return false, err
+	}
+	return true, nil
 }
 
 // lastGeneration is the newest life, with the highest generation of any record of

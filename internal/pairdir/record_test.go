@@ -401,3 +401,47 @@ func TestLeaveOfAnEarlierBootDoesNotCount(t *testing.T) {
 		}
 	}
 }
+
+func TestLifeIsRestoredWhenItsRecordIsGone(t *testing.T) {
+	d := testDir(t)
+	a, b := d.mustName(t, "procA"), d.mustName(t, "procB")
+	if _, err := d.RestoreLife(a, Life{}); !errors.Is(err, ErrNotHeld) {
+		t.Errorf("a life was restored without the name lock: %v", err)
+	}
+	mustClaim(t, d, a)
+	l, err := d.BeginLife(a, b, "")
+	mustDo(t, err)
+	if restored, err := d.RestoreLife(a, l); restored || err != nil {
+		t.Errorf("a life was restored over the one on record: %v, %v", restored, err)
+	}
+	mustDo(t, os.Remove(d.file(a, ".life")))
+	if restored, err := d.RestoreLife(a, l); !restored || err != nil {
+		t.Errorf("restored is %v, %v", restored, err)
+	}
+	if read, found, err := d.ReadLife(a); !found || err != nil || read.Generation != l.Generation {
+		t.Errorf("on record is %+v, %v, %v, want %+v", read, found, err, l)
+	}
+}
+
+// A start is recorded in the same way where two files cannot be exchanged, and no
+// file is left beside the record.
+func TestSpawnIsReplacedWithAndWithoutExchange(t *testing.T) {
+	for _, can := range []bool{true, false} {
+		d := testDir(t)
+		a := d.mustName(t, "procA")
+		if !can {
+			d.disk.exchange = func(string, string) error { return ErrNotSupported }
+		}
+		for _, token := range []string{"one", "two", "three"} {
+			mustDo(t, d.StoreSpawn(a, Spawn{Token: token, By: someProcess}))
+			if s, _, err := d.ReadSpawn(a); err != nil || s.Token != token {
+				t.Errorf("exchange %v: on record is %+v, %v, want token %s", can, s, err, token)
+			}
+		}
+		files, err := os.ReadDir(d.Path())
+		mustDo(t, err)
+		if len(files) != 1 {
+			t.Errorf("exchange %v: %d files are there, want the record alone", can, len(files))
+		}
+	}
+}

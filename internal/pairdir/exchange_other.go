@@ -1,0 +1,5 @@
+//go:build !linux
+
+package pairdir
+
+func exchangeFiles(string, string) error { return ErrNotSupported }
