@@ -48,7 +48,7 @@ var variants = [brokenCount]Variant{
 	ownLatenessIgnored:     {"own-lateness-ignored", "P5", "a timer that came late is told as if it had been on time"},
 	plainPeerProbed:        {"plain-peer-probed", "P5", "a plain peer is judged and probed as one that speaks"},
 	holdIgnored:            {"hold-ignored", "P5", "a hold is not read"},
-	stopNotRead:            {"stop-not-read", "P6", "the stored stop is not read"},
+	stopNotRead:            {"stop-not-read", "P4", "the stored stop is not read"},
 	stopDoesNotKill:        {"stop-does-not-kill", "P6", "a member that ends the pair does not kill the peer after the grace time"},
 	backoffIgnored:         {"backoff-ignored", "P8", "every revival is immediate"},
 	holderNotChecked:       {"holder-not-checked", "P9", "a HELLO counts though its speaker does not hold the name"},
