@@ -7,7 +7,7 @@ SEED ?= 0
 RUNS ?= 0
 BREAK ?=
 DEEDS ?= 2
-STATES ?= 0
+STATES ?= 6000000
 
 .PHONY: help test check build sim exhaustive fuzz readme-test seed-claims
 
