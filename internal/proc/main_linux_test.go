@@ -70,8 +70,7 @@ func play(role string) {
 }
 
 func forever() {
-	for {
-		time.Sleep(time.Hour)
+	for range time.Tick(time.Hour) {
 	}
 }
 
@@ -123,7 +122,7 @@ func playReaper(how string) {
 		go func() {
 			for {
 				if pid, _ := syscall.Wait4(-1, nil, 0, nil); pid < 0 {
-					time.Sleep(100 * time.Microsecond) // no children at the moment
+					<-time.After(100 * time.Microsecond) // no children at the moment
 				}
 			}
 		}()
@@ -145,7 +144,7 @@ func playReaper(how string) {
 			return
 		}
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) { // reaping follows Done
+	for deadline := time.Now().Add(10 * time.Second); ; <-time.After(time.Millisecond) { // reaping follows Done
 		children := childrenLeft()
 		if len(children) == 0 {
 			break
@@ -315,7 +314,7 @@ func wantReaped(t *testing.T, id ID) {
 // eventually waits for what no event announces.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); !ok(); <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not so after 20 s: %s", what)
 		}

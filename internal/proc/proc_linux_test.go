@@ -155,8 +155,11 @@ func TestDoneIsNotEarlyWhenTheLeaderThreadEnds(t *testing.T) {
 	h, err := Open(p.process.Pid)
 	must(t, err)
 	defer h.Close()
-	time.Sleep(3 * lookEvery) // as long as polling would need to be wrong
-	wantAlive(t, h)
+	select {
+	case <-h.Done():
+		t.Error("done while threads run")
+	case <-time.After(3 * lookEvery): // as long as polling would need to be wrong
+	}
 	must(t, h.Kill())
 	wantDone(t, h)
 }
@@ -469,7 +472,7 @@ func TestNoWakeUpsWhileNothingHappens(t *testing.T) {
 	}
 	h := startRole(t, "wait")
 	before := goroutineSwitches(t)
-	time.Sleep(300 * time.Millisecond)
+	<-time.After(300 * time.Millisecond)
 	// The test's own timer, the race detector and the collector make a few.
 	if n := goroutineSwitches(t) - before; n > 40 {
 		t.Errorf("%d context switches in 300 ms of nothing", n)

@@ -37,7 +37,7 @@ func play(role []string) {
 				play(role[2:])
 				return
 			}
-			time.Sleep(time.Millisecond)
+			<-time.After(time.Millisecond)
 		}
 	case "wait":
 		fmt.Println("ready")
@@ -61,7 +61,7 @@ func play(role []string) {
 	case "count":
 		for n := 0; ; n++ {
 			fmt.Println(n)
-			time.Sleep(time.Millisecond)
+			<-time.After(time.Millisecond)
 		}
 	case "parent": // starts a child and ends, or waits
 		h, err := Start(Spec{Path: os.Args[0], Env: append(os.Environ(), roleVariable+"=idle")})
