@@ -71,6 +71,10 @@ func (beatPaid) reach(l *loop) { l.payBeat() }
 
 func (s surveyed) reach(l *loop) {
 	l.surveying = false
+	if s.survey.Err != "" {
+		l.crowd.hangUp()
+	}
+	l.tellRemarks()
 	for _, token := range s.tokens {
 		l.step(protocol.Surveyed{Token: token, Survey: s.survey})
 	}

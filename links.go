@@ -62,6 +62,7 @@ func (l *loop) dial(probe bool) {
 		process, err := l.known.behind(conn)
 		if err != nil {
 			conn.Close()
+			l.warnOfImpostor(err)
 			l.m.post(news{protocol.DialFailed{Probe: probe, Reason: err.Error()}})
 			return
 		}
@@ -72,6 +73,19 @@ func (l *loop) dial(probe bool) {
 		}
 		l.listenOn(conn, id, process, &wire.Scanner{})
 	})
+}
+
+// warnOfImpostor tells a person that another user listens where the peer should,
+// not more often than once a minute.
+func (l *loop) warnOfImpostor(err error) {
+	if !errors.Is(err, ipc.ErrUntrusted) {
+		return
+	}
+	now := int64(time.Since(begin)/time.Second) + 1
+	last := l.warned.Load()
+	if (last == 0 || now-last > 60) && l.warned.CompareAndSwap(last, now) {
+		l.m.post(note("at the address of " + l.m.settings.Peer + " listens " + err.Error()))
+	}
 }
 
 // accept takes connections until the listener is closed.

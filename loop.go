@@ -3,6 +3,7 @@ package pairguard
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pairguard/pairguard/internal/protocol"
@@ -18,12 +19,13 @@ type loop struct {
 	origin     time.Time
 	timer      *time.Timer
 	links      map[protocol.Link]*link
-	known      *processes // has its own lock
-	crowd      crowd      // has its own lock
-	herald     *herald    // has its own goroutine
-	checkAt    time.Time  // when the name lock and the socket are looked at next
-	checking   bool       // that look is under way
-	lastHealed string     // what the last look healed, so that it is told once
+	known      *processes   // has its own lock
+	crowd      crowd        // has its own lock
+	warned     atomic.Int64 // when of an impostor, in seconds after begin; 0: never
+	herald     *herald      // has its own goroutine
+	checkAt    time.Time    // when the name lock and the socket are looked at next
+	checking   bool         // that look is under way
+	lastHealed string       // what the last look healed, so that it is told once
 	ended      bool
 	err        string
 	surveying  bool     // a survey is under way
