@@ -1,5 +1,3 @@
-//go:build unix
-
 package main
 
 import (
@@ -11,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -201,11 +198,6 @@ func cmdNewHolder(ts *testscript.TestScript, neg bool, args []string) {
 	w := worldOf(ts)
 	old := w.cast[args[1]].PID()
 	w.keep(ts, args[1], open(ts, args[0], func(pid int) bool { return pid != old }))
-}
-
-var scriptSignals = map[string]os.Signal{
-	"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL, "HUP": syscall.SIGHUP,
-	"STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT, "TSTP": syscall.SIGTSTP,
 }
 
 func cmdSig(ts *testscript.TestScript, neg bool, args []string) {

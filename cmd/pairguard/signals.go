@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pairguard/pairguard"
+	"github.com/pairguard/pairguard/internal/proc"
 )
 
 // suspendHold is how long Ctrl-Z excuses a guard: after it a peer that was
@@ -31,6 +32,9 @@ func handleSignals(m *pairguard.Member, self, dir string, stderr io.Writer) {
 			h.act(s)
 		}
 	}()
+	if err := proc.OnEndRequest(m.Leave); err != nil {
+		fmt.Fprintln(stderr, oneLine(fmt.Errorf("%w: the end of the session will look like a death", err)))
+	}
 }
 
 // signalHandler is owned by one goroutine.
@@ -47,7 +51,7 @@ func (h *signalHandler) act(s os.Signal) {
 	case s == os.Interrupt:
 		h.member.Stop("Ctrl-C") // a second one does not wait for the grace
 	case s == syscall.SIGTERM:
-		h.member.Leave("SIGTERM")
+		h.member.Leave(termReason)
 	case isSuspend(s):
 		if err = h.suspend(); err != nil {
 			err = fmt.Errorf("Ctrl-Z: %w; not suspended, because %s would be taken for hung", err, h.self)

@@ -2,6 +2,7 @@ package proc
 
 import (
 	"fmt"
+	"syscall"
 
 	"golang.org/x/sys/windows"
 )
@@ -10,6 +11,13 @@ var (
 	ntdll            = windows.NewLazySystemDLL("ntdll.dll")
 	ntSuspendProcess = ntdll.NewProc("NtSuspendProcess")
 	ntResumeProcess  = ntdll.NewProc("NtResumeProcess")
+)
+
+// What Signal takes beside os.Kill and SIGTERM, with the numbers that SIGSTOP and
+// SIGCONT have elsewhere: no such signals exist here.
+const (
+	FreezeSignal = syscall.Signal(19) // does what Freeze does
+	ThawSignal   = syscall.Signal(18) // does what Thaw does
 )
 
 // Freeze stops all threads of the process where they are, as SIGSTOP does

@@ -94,7 +94,7 @@ func (h *Handle) Kill() error { return ignoreGone(h.signal(syscall.SIGKILL)) }
 func (h *Handle) Terminate() error { return ignoreGone(h.signal(syscall.SIGTERM)) }
 
 // Signal sends s; ErrGone when the process is dead. Windows
-// knows os.Kill and SIGTERM alone.
+// knows os.Kill, SIGTERM, FreezeSignal and ThawSignal alone.
 func (h *Handle) Signal(s os.Signal) error {
 	n, ok := s.(syscall.Signal)
 	if !ok {

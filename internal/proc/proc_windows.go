@@ -196,7 +196,13 @@ func (h *Handle) Close() {
 const killedCode = 1
 
 func (h *Handle) signal(s syscall.Signal) error {
-	if s != syscall.SIGKILL && s != syscall.SIGTERM {
+	switch s {
+	case syscall.SIGKILL, syscall.SIGTERM:
+	case FreezeSignal:
+		return h.Freeze()
+	case ThawSignal:
+		return h.Thaw()
+	default:
 		return fmt.Errorf("signal %v for %v: %w", s, h.id, ErrNotSupported)
 	}
 	h.sys.mu.RLock()
