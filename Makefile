@@ -5,11 +5,13 @@ FUZZTIME ?= 30s
 # For a long simulation: make sim SEED=1 RUNS=100000
 SEED ?= 0
 RUNS ?= 0
+# For long chaos: make chaos MINUTES=30 SEED=7
+MINUTES ?= 1
 BREAK ?=
 DEEDS ?= 2
 STATES ?= 6000000
 
-.PHONY: help test check build sim exhaustive fuzz readme-test seed-claims
+.PHONY: help test check build sim chaos exhaustive fuzz readme-test seed-claims
 
 help: ## show the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +31,9 @@ sim: ## many simulated fault schedules: SEED=first (0: random) RUNS=how many BRE
 
 exhaustive: ## every order of everything, with DEEDS deeds put in at every point (minutes)
 	@DEEDS=$(DEEDS) STATES=$(STATES) BREAK=$(BREAK) scripts/exhaustive.sh
+
+chaos: ## real processes under a seeded mix of faults; MINUTES and SEED say how long and which (SEED=0: a random one)
+	CGO_ENABLED=0 go test ./internal/e2e -run TestChaos -count 1 -v -timeout 0 -args -chaos $(MINUTES)m -chaos-seed $(SEED)
 
 fuzz: ## each fuzz target for FUZZTIME
 	@scripts/fuzz.sh $(FUZZTIME)

@@ -1,0 +1,347 @@
+package e2e
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pairguard/pairguard/bench/stage"
+)
+
+var (
+	chaosTime = flag.Duration("chaos", 12*time.Second, "how long TestChaos goes on")
+	chaosSeed = flag.Uint64("chaos-seed", 0, "the seed of TestChaos; 0: a random one, which is printed")
+)
+
+// chaosBound is how long it may take after the last fault until both are up again:
+// a hang that begins right before it, the longest backoff, and a start, on a
+// machine that is busy with other tests as well.
+const chaosBound = 15 * time.Second
+
+// fault is one thing that chaos does to a pair; it returns when it has done it.
+type fault struct {
+	name string
+	do   func(c *chaos) error
+}
+
+// chaos is one pair and what was done to it. The faults follow from the seed
+// alone; what becomes of them depends on the machine.
+type chaos struct {
+	*trial
+	pair   *stage.Pair
+	random *rand.Rand
+	done   map[string]int
+	busy   sync.WaitGroup // faults that go on for a while
+}
+
+// faults are chosen by weight: each stands here as often as it is to happen.
+var faults = []fault{
+	{"SIGKILL of one", (*chaos).killOne},
+	{"SIGKILL of one", (*chaos).killOne},
+	{"SIGKILL of one", (*chaos).killOne},
+	{"SIGKILL during a start", (*chaos).killDuringStart},
+	{"SIGKILL during a start", (*chaos).killDuringStart},
+	{"SIGKILL of both", (*chaos).killBoth},
+	{"SIGSTOP and SIGCONT", (*chaos).blink},
+	{"SIGSTOP and SIGCONT", (*chaos).blink},
+	{"SIGSTOP for good", (*chaos).hang},
+	{"SIGKILL during a leave", (*chaos).killDuringLeave},
+	{"leave, started again", (*chaos).leaveAndReturn},
+	{"exit by itself", (*chaos).exit},
+	{"files removed", (*chaos).removeFiles},
+	{"folder removed", (*chaos).removeFolder},
+	{"second start", (*chaos).secondStart},
+	{"starvation", (*chaos).starve},
+}
+
+// TestChaos does to a pair whatever comes by the seed. All the time an outsider
+// looks who holds the names: never two. After the last fault both are back within
+// the bound.
+//
+//	make chaos MINUTES=30 SEED=7
+func TestChaos(t *testing.T) {
+	seed := *chaosSeed
+	for seed == 0 {
+		seed = rand.Uint64() >> 32
+	}
+	t.Logf("make chaos SEED=%d", seed)
+	tr := newTrialFor(t, *chaosTime+5*time.Minute)
+	c := &chaos{
+		trial: tr, pair: tr.NewPair("procA", "procB"), done: map[string]int{},
+		random: rand.New(rand.NewPCG(seed, 0)),
+	}
+	defer c.report()
+	tr.guard("procA", "procB", "--backoff", "0")
+	tr.must(c.pair.AwaitUp(tr.ctx))
+	for end := time.Now().Add(*chaosTime); time.Now().Before(end) && !t.Failed(); {
+		f := faults[c.random.IntN(len(faults))]
+		if err := f.do(c); err != nil {
+			t.Fatalf("%s: %v", f.name, err)
+		}
+		c.done[f.name]++
+		c.pause()
+	}
+	c.busy.Wait()
+	c.whole()
+	tr.stopped(c.pair)
+	tr.remains("nothing comes back", unchanged, none)
+}
+
+func newTrialFor(t *testing.T, d time.Duration) *trial {
+	t.Helper()
+	tr := newTrial(t)
+	tr.ctx = t.Context()
+	deadline := time.AfterFunc(d, func() { panic("chaos does not end") })
+	t.Cleanup(func() { deadline.Stop() })
+	return tr
+}
+
+// whole waits until both are up for each other, with a person's help where nobody
+// is left to help.
+func (c *chaos) whole() {
+	c.Helper()
+	began := time.Now()
+	for {
+		c.anchor()
+		soon, cancel := context.WithTimeout(c.ctx, chaosBound/5)
+		err := c.pair.AwaitUp(soon)
+		cancel()
+		took := time.Since(began)
+		if err == nil && took <= chaosBound {
+			return
+		}
+		if took > chaosBound {
+			c.Fatalf("%v after the last fault: %v", took, err)
+		}
+	}
+}
+
+// anchor is the outer anchor, or a person: when nobody is left who could do
+// anything it kills whoever hangs, and starts one.
+func (c *chaos) anchor() {
+	c.Helper()
+	now, err := c.Processes()
+	c.must(err)
+	guards := slices.DeleteFunc(now, func(p stage.Process) bool { return !p.Is(c.Binary, "guard") })
+	if slices.ContainsFunc(guards, func(p stage.Process) bool { return p.State != "T" }) {
+		return
+	}
+	for _, p := range guards {
+		c.must(p.Signal(syscall.SIGKILL))
+	}
+	c.done["(nobody was left: a person started one)"]++
+	c.guard("procA", "procB", "--backoff", "0")
+}
+
+// pause lets between none and 600 ms pass, mostly little, so that faults meet
+// pairs in every state; now and then it waits until both are up.
+func (c *chaos) pause() {
+	c.Helper()
+	c.anchor()
+	if c.random.IntN(4) == 0 {
+		c.busy.Wait()
+		c.whole()
+		return
+	}
+	d := time.Duration(c.random.ExpFloat64() * float64(100*time.Millisecond))
+	c.wait(min(d, 600*time.Millisecond))
+}
+
+func (c *chaos) wait(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-c.ctx.Done():
+	}
+}
+
+// victim is the holder of one of the names; 0: nobody just now.
+func (c *chaos) victim() (name string, pid int) {
+	name = []string{"procA", "procB"}[c.random.IntN(2)]
+	return name, c.pair.Observer.Holder(name)
+}
+
+// send sends a signal; that the process is gone by then is no error.
+func send(pid int, sig syscall.Signal) error {
+	if pid == 0 {
+		return nil
+	}
+	return stage.Process{PID: pid}.Signal(sig)
+}
+
+func (c *chaos) killOne() error {
+	_, pid := c.victim()
+	return send(pid, syscall.SIGKILL)
+}
+
+func (c *chaos) killBoth() error {
+	a, b := c.pair.Observer.Holder("procA"), c.pair.Observer.Holder("procB")
+	err := send(a, syscall.SIGKILL)
+	if err == nil {
+		err = send(b, syscall.SIGKILL)
+	}
+	return err
+}
+
+// killDuringStart kills one and then whatever appears as its successor, from a
+// just forked process to one that holds its name.
+func (c *chaos) killDuringStart() error {
+	name, pid := c.victim()
+	if err := send(pid, syscall.SIGKILL); err != nil || pid == 0 {
+		return err
+	}
+	moment := time.Duration(c.random.IntN(20)) * time.Millisecond
+	c.wait(moment)
+	now, err := c.Processes()
+	if err != nil {
+		return err
+	}
+	for _, p := range now {
+		if p.Is(c.Binary, "guard", name) {
+			err = p.Signal(syscall.SIGKILL)
+		}
+	}
+	return err
+}
+
+// blink stops one for less than the timeout.
+func (c *chaos) blink() error {
+	_, pid := c.victim()
+	if err := send(pid, syscall.SIGSTOP); err != nil {
+		return err
+	}
+	d := time.Duration(c.random.IntN(1500)) * time.Millisecond
+	c.busy.Go(func() {
+		c.wait(d)
+		send(pid, syscall.SIGCONT)
+	})
+	return nil
+}
+
+// hang stops one and leaves the rest to its peer.
+func (c *chaos) hang() error {
+	_, pid := c.victim()
+	return send(pid, syscall.SIGSTOP)
+}
+
+// killDuringLeave says SIGTERM and kills a moment later. Whether it had left by
+// then or not, a person starts it again.
+func (c *chaos) killDuringLeave() error {
+	name, pid := c.victim()
+	if err := send(pid, syscall.SIGTERM); err != nil || pid == 0 {
+		return err
+	}
+	c.wait(time.Duration(c.random.IntN(3000)) * time.Microsecond)
+	if err := send(pid, syscall.SIGKILL); err != nil {
+		return err
+	}
+	return c.start(name)
+}
+
+func (c *chaos) leaveAndReturn() error {
+	name, pid := c.victim()
+	if err := send(pid, syscall.SIGTERM); err != nil || pid == 0 {
+		return err
+	}
+	c.wait(time.Duration(c.random.IntN(100)) * time.Millisecond)
+	return c.start(name)
+}
+
+// start is a person who starts a member. While the old one is still going the name
+// is taken, and then there is somebody; so it tries until the name is held by
+// another process than before, or by nobody who is about to go.
+func (c *chaos) start(name string) error {
+	peer := c.pair.Peer(name)
+	for range 100 {
+		a, err := c.Guard(name, peer, "--backoff", "0")
+		if err != nil {
+			return err
+		}
+		select {
+		case <-a.Done():
+			if a.ExitCode() == 0 {
+				return nil
+			}
+		case <-time.After(150 * time.Millisecond):
+			return nil
+		}
+	}
+	return fmt.Errorf("%s stays taken", name)
+}
+
+// exit makes one end by itself: SIGQUIT is a crash that the process itself makes.
+func (c *chaos) exit() error {
+	_, pid := c.victim()
+	return send(pid, syscall.SIGQUIT)
+}
+
+func (c *chaos) removeFiles() error {
+	name := []string{"procA", "procB"}[c.random.IntN(2)]
+	for _, suffix := range []string{".sock", ".lock", ".life", ".spawn", ".events.jsonl", ".log"} {
+		if c.random.IntN(2) == 0 {
+			os.Remove(filepath.Join(c.Dir, name+suffix)) // it need not be there
+		}
+	}
+	return nil
+}
+
+func (c *chaos) removeFolder() error {
+	os.RemoveAll(c.Dir) // somebody may be writing into it: then a part of it goes
+	return nil
+}
+
+// secondStart starts one that is there already, or nearly.
+func (c *chaos) secondStart() error {
+	name := []string{"procA", "procB"}[c.random.IntN(2)]
+	_, err := c.Guard(name, c.pair.Peer(name), "--backoff", "0")
+	return err
+}
+
+// starve takes the processors from everybody for up to a second.
+func (c *chaos) starve() error {
+	d := time.Duration(c.random.IntN(1000)) * time.Millisecond
+	for range 4 {
+		a, err := c.Start("/bin/sh", "-c", "while :; do :; done")
+		if err != nil {
+			return err
+		}
+		c.busy.Go(func() {
+			c.wait(d)
+			a.Signal(syscall.SIGKILL)
+			<-a.Done()
+		})
+	}
+	return nil
+}
+
+// report says what was done and what the observer saw; two holders are an error.
+func (c *chaos) report() {
+	c.busy.Wait()
+	r := c.pair.Observer.Close()
+	c.verdict(r)
+	var kinds []string
+	total := 0
+	for name, n := range c.done {
+		kinds = append(kinds, fmt.Sprintf("%4d  %s", n, name))
+		total += n
+	}
+	slices.Sort(kinds)
+	slices.Reverse(kinds)
+	var longest time.Duration
+	changes := 0
+	for _, name := range []string{c.pair.A, c.pair.B} {
+		gap, n := r.Longest(name)
+		longest = max(longest, gap)
+		changes += n
+	}
+	c.Logf("%d faults:\n%s\n%d new holders; longest without a holder %v; most holders of a name at once %d; %d samples, at most %v apart; %d times a second lock file was locked in vain",
+		total, strings.Join(kinds, "\n"), changes, longest.Round(time.Millisecond), r.Most, r.Samples, r.Slowest.Round(time.Millisecond), r.Contested)
+}
