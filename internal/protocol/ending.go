@@ -74,7 +74,8 @@ func (m *Machine) farewell() {
 	}
 	m.phaseAt = m.now + m.cfg.Grace
 	if m.ending.kind == wire.Stop && !m.peer.left {
-		deaf := m.peer.plain || !m.peer.spoke || m.ending.initiator && m.links.out == 0
+		// Who says HELLO hears of the stop from us, at the latest when it dials us.
+		deaf := m.peer.plain || !m.peer.spoke && !m.revival.speaker
 		if m.ending.initiator || deaf {
 			m.await(m.peer.process, deaf)
 		}

@@ -127,7 +127,8 @@ type Survey struct {
 	// whether one that has left began anew.
 	Generation uint64
 	// HeldFor is how long judging and reviving of the peer stay suspended.
-	HeldFor time.Duration
+	HeldFor    time.Duration
+	HoldReason string
 }
 
 func (Begun) event()         {}

@@ -106,7 +106,7 @@ func (m *Machine) hung(why string) {
 	m.revival.noticed = m.now
 	if !m.peer.process.Known() {
 		m.tell(PeerHung, why+"; its process cannot be seen from here, so it cannot be ended: waiting for its name lock")
-		m.mourn("")
+		m.mourn("", "")
 		return
 	}
 	m.tell(PeerHung, why)
@@ -182,17 +182,22 @@ func (m *Machine) setTimeout() {
 		m.silence.SetTimeout(max(m.cfg.Timeout, plainTimeout))
 		return
 	}
-	m.silence.SetTimeout(m.cfg.Timeout)
+	// Its own pace counts too: two heartbeats of it are the least that makes silence.
+	m.silence.SetTimeout(max(m.cfg.Timeout, 2*m.peer.heartbeat))
 }
 
 // hold suspends judging and reviving for d; 0 ends a hold.
-func (m *Machine) hold(d time.Duration) {
+func (m *Machine) hold(d time.Duration, reason string) {
 	switch {
 	case d > 0:
 		m.heldUntil = m.now + d
 		if !m.held {
 			m.held = true
-			m.tell(Held, fmt.Sprintf("for %v", d.Round(time.Second)))
+			words := fmt.Sprintf("for %v", d.Round(time.Second))
+			if reason != "" {
+				words += ": " + reason
+			}
+			m.tell(Held, words)
 		}
 	case m.held:
 		m.held, m.heldUntil = false, never

@@ -55,11 +55,12 @@ type Config struct {
 type counterpart struct {
 	process    Process
 	generation uint64
-	spoke      bool // it has given a sign of life
-	plain      bool // without HELLO
-	listens    bool // a dial has reached it
-	reported   bool // PeerSilent was said of it
-	left       bool // it announced its end; it may live on, and is nobody's business
+	heartbeat  time.Duration // the pace that its HELLO named
+	spoke      bool          // it has given a sign of life
+	plain      bool          // without HELLO
+	listens    bool          // a dial has reached it
+	reported   bool          // PeerSilent was said of it
+	left       bool          // it announced its end; it may live on, and is nobody's business
 	since      time.Duration
 }
 
@@ -198,15 +199,16 @@ func (m *Machine) begun(e Begun) {
 		m.end(wire.Stop, e.Survey.StopReason, false)
 		return
 	}
-	m.hold(e.Survey.HeldFor)
+	m.hold(e.Survey.HeldFor, e.Survey.HoldReason)
 	m.revival.speaker = e.Survey.Generation > 0
 	switch s := e.Survey; {
 	case s.Holder.Known():
 		m.adopt(s.Holder)
+	case s.PeerLeft:
+		m.tell(PeerLeft, "it had left before we began: start it to have a pair again")
+		m.left(s.Generation)
 	case s.Recorded.Known():
 		m.adopt(s.Recorded)
-	case s.PeerLeft:
-		m.left(s.Generation)
 	default:
 		m.enter(Seeking, m.now+m.cfg.Patience)
 		m.dialNow()
@@ -216,7 +218,7 @@ func (m *Machine) begun(e Begun) {
 // runTimers does what is due at m.now.
 func (m *Machine) runTimers() {
 	if m.held && m.now >= m.heldUntil {
-		m.hold(0)
+		m.hold(0, "")
 	}
 	if m.now >= m.lookAt {
 		m.lookAt = never
@@ -282,6 +284,7 @@ func (m *Machine) mayEnter(next Phase) bool {
 
 // adopt takes a process for the peer, which has still to speak.
 func (m *Machine) adopt(p Process) {
+	m.publish(Survey{Holder: p})
 	m.peer = counterpart{process: p, since: m.now}
 	m.revival.awaited = false
 	m.reason = ""

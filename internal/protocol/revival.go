@@ -18,13 +18,16 @@ type revival struct {
 	answered uint64        // the newest survey that came back
 	awaited  bool          // a survey is waited for, to decide something
 	from     uint64        // and it must be this one or a newer one
-	obituary string        // how a process ended that never spoke
+	obituary Notice        // of the process that died last, untold until the folder says what its end was
 	failures int           // starts in a row that came to nothing
 	speaker  bool          // processes of this name say HELLO: one did, or has taken the name
 	goneWith uint64        // the generation that left
 	minimum  time.Duration // the configured start timeout
 	window   time.Duration // how long a start may take before it is reported
 }
+
+// oftenEnough: of starts that come to nothing, so many are told one by one.
+const oftenEnough = 4
 
 // slowestWindow bounds the doubling of the start window.
 const slowestWindow = 10 * time.Minute
@@ -39,7 +42,7 @@ func newRevival(cfg Config) revival {
 // settled: a process has spoken, this long after we first knew of it. A slow
 // starter is given three times as long the next time.
 func (r *revival) settled(took time.Duration) {
-	r.failures, r.obituary = 0, ""
+	r.failures = 0
 	r.window = max(r.minimum, min(3*took, slowestWindow))
 }
 
@@ -77,30 +80,34 @@ func (m *Machine) died(e Died) {
 	}
 	switch m.phase {
 	case Starting, Up, Suspect:
+		kind := PeerFailed
 		if m.peer.spoke {
-			m.tell(PeerDead, e.Exit)
-			m.mourn("")
-			return
+			kind = PeerDead
 		}
-		m.mourn(e.Exit)
+		m.mourn(kind, e.Exit)
 	case Fencing:
 		m.tell(PeerFenced, e.Exit)
-		m.mourn("")
+		m.mourn("", "")
 	case Left:
 		m.peer = counterpart{}
 	case Unbegun, Seeking, Reviving, Waiting, Ending, Ended:
 	}
 }
 
-// mourn: the peer is dead. An obituary is given for one that never spoke: whether
-// that is worth telling depends on who holds the name.
-func (m *Machine) mourn(obituary string) {
+// mourn: the peer is dead. Its obituary, of that kind, is held back: only the
+// folder knows whether the death was announced, and who holds the name now.
+func (m *Machine) mourn(obituary Kind, reason string) {
 	if m.revival.noticed == never {
 		m.revival.noticed = m.now
 	}
-	m.revival.obituary = obituary
+	m.revival.obituary = Notice{Kind: obituary, PID: m.peer.process.PID, Generation: m.peer.generation, Reason: reason}
 	m.revival.budget.Ran(m.now - m.peer.since)
-	m.reviveAfter(m.revival.budget.Next())
+	delay := m.revival.budget.Next()
+	if m.phase == Fencing {
+		// The time that the judging took counts as waited.
+		delay = max(delay-m.silence.Silence(m.now), 0)
+	}
+	m.reviveAfter(delay)
 }
 
 func (m *Machine) reviveAfter(delay time.Duration) {
@@ -131,7 +138,7 @@ func (m *Machine) surveyed(e Surveyed) {
 			m.end(stopKind, e.Survey.StopReason, false)
 			return
 		}
-		m.hold(e.Survey.HeldFor)
+		m.hold(e.Survey.HeldFor, e.Survey.HoldReason)
 		m.revival.speaker = m.revival.speaker || e.Survey.Generation > 0
 	} else if !m.revival.awaited {
 		m.lookAt = m.now + resurvey // somebody asked us to look, and we have not seen it yet
@@ -177,7 +184,8 @@ func (m *Machine) leftChecked(s Survey) {
 // decide: the peer is proved dead and this is what the folder said after the
 // proof. Only the last case starts anything.
 func (m *Machine) decide(s Survey) {
-	m.obituary(s)
+	left := m.revival.obituary
+	m.publish(s)
 	switch {
 	case s.Err != "":
 		m.failed("the folder cannot be read: " + s.Err)
@@ -187,11 +195,11 @@ func (m *Machine) decide(s Survey) {
 	case s.HolderUnseen:
 		m.failed("its name is held by a process that cannot be seen from here (another PID namespace?)")
 		m.enter(Waiting, m.now+resurvey)
+	case s.PeerLeft:
+		m.do(Emit{Notice{Kind: PeerLeft, PID: left.PID, Generation: left.Generation}})
+		m.left(s.Generation)
 	case s.Recorded.Known():
 		m.adopt(s.Recorded)
-	case s.PeerLeft:
-		m.tell(PeerLeft, "")
-		m.left(s.Generation)
 	case m.held:
 		m.enter(Waiting, m.heldUntil)
 	case m.now < m.revival.startAt:
@@ -204,16 +212,18 @@ func (m *Machine) decide(s Survey) {
 	}
 }
 
-// obituary tells of a process that ended before it spoke, unless it ended because
-// another one holds the name.
-func (m *Machine) obituary(s Survey) {
-	if m.revival.obituary == "" {
-		return
+// publish tells of the death that the folder does not know to be announced. One
+// that never spoke is worth a word only if nobody else has taken its name.
+func (m *Machine) publish(s Survey) {
+	o := m.revival.obituary
+	m.revival.obituary = Notice{}
+	switch {
+	case s.Err == "" && s.PeerLeft:
+	case o.Kind == PeerDead:
+		m.do(Emit{o})
+	case o.Kind == PeerFailed && s.Err == "" && !s.Holder.Known() && !s.HolderUnseen:
+		m.failed("it ended before it said HELLO: " + o.Reason)
 	}
-	if s.Err == "" && !s.Holder.Known() && !s.HolderUnseen {
-		m.failed("it ended before it said HELLO: " + m.revival.obituary)
-	}
-	m.revival.obituary = ""
 }
 
 // failed tells of the 1st, 2nd, 4th, 8th ... failure in a row, so that a peer that
@@ -235,7 +245,9 @@ func (m *Machine) started(p Process) {
 		m.enter(Starting, m.now+m.revival.window)
 		m.links.redial = m.cfg.Heartbeat // it dials us; we look whether it is one that does not
 		m.dialLater()
-		m.tell(PeerStarted, "")
+		if m.revival.failures < oftenEnough || powerOfTwo(m.revival.failures) {
+			m.tell(PeerStarted, "")
+		}
 	case m.engaged() && m.peer.process == p:
 		// It greeted us before we heard that it was started.
 		m.countRevival()
@@ -267,7 +279,7 @@ func (m *Machine) startFailed(reason string) {
 func (m *Machine) startOverdue() {
 	if !m.peer.reported {
 		m.peer.reported = true
-		m.tell(PeerSilent, "it never said HELLO: guarded against death only; for unmodified programs use `pairguard run`")
+		m.tell(PeerSilent, "it never said HELLO: until it does, it is guarded against death only")
 	}
 	m.revival.window = min(2*m.revival.window, slowestWindow)
 	m.phaseAt = m.now + m.revival.window
