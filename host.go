@@ -78,28 +78,39 @@ func (h *machineHost) survey(known *processes) protocol.Survey {
 	return s
 }
 
+// readFolder reads who is there first and what was announced after that: a process
+// that ends in between has stored its goodbye before its lock was free.
 func (h *machineHost) readFolder(known *processes) (s protocol.Survey, err error) {
-	stop, stopped, err := h.dir.ReadStop(h.self, h.peer)
-	if err != nil {
-		return s, err
-	}
-	s.Stopped, s.StopReason = stopped, stop.Reason
-	leave, left, err := h.dir.ReadLeave(h.peer)
-	if err != nil {
-		return s, err
-	}
-	s.PeerLeft = left
-	h.remark(stop.Damaged)
-	h.remark(leave.Damaged)
-	if left, held, err := h.dir.ReadHold(h.peer); err == nil && held {
-		s.HeldFor = left
-	} else if err != nil && !h.damaged(err) {
-		return s, err
-	}
 	if err := h.readHolder(known, &s); err != nil {
 		return s, err
 	}
-	return s, h.readSpawned(known, &s)
+	if err := h.readSpawned(known, &s); err != nil {
+		return s, err
+	}
+	return s, h.readRecords(&s)
+}
+
+func (h *machineHost) readRecords(s *protocol.Survey) error {
+	stop, stopped, err := h.dir.ReadStop(h.self, h.peer)
+	if err != nil {
+		return err
+	}
+	leave, left, err := h.dir.ReadLeave(h.peer)
+	if err != nil {
+		return err
+	}
+	h.remark(stop.Damaged)
+	h.remark(leave.Damaged)
+	s.Stopped, s.StopReason, s.PeerLeft = stopped, stop.Reason, left
+	if s.HeldFor, s.HoldReason, err = h.dir.ReadHold(h.peer); err != nil && !h.damaged(err) {
+		return err
+	}
+	life, _, err := h.dir.ReadLife(h.peer)
+	if err != nil && !h.damaged(err) {
+		return err
+	}
+	s.Generation = life.Generation
+	return nil
 }
 
 // readHolder opens the process that holds the peer's name. It is asked twice: a

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pairguard/pairguard/internal/pairdir"
+	"github.com/pairguard/pairguard/internal/proc"
 )
 
 func TestPeerIsStartedAndRevivedAfterAKill(t *testing.T) {
@@ -186,5 +189,41 @@ func TestRunTwiceIsRefused(t *testing.T) {
 	p.await(PeerUp)
 	if err := p.a.Run(context.Background()); err == nil || !strings.Contains(err.Error(), "once") {
 		t.Errorf("a second Run returned %v", err)
+	}
+}
+
+// A revival was decided, then a person started the name and it left: what the
+// revival started must end, and the goodbye must stand.
+func TestRevivalOfANameThatHasLeftMeanwhileEnds(t *testing.T) {
+	p := newPair(t, "member", nil)
+	life, err := p.a.dir.Claim(p.a.self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.a.dir.BeginLife(p.a.self, p.a.peer, ""); err != nil {
+		t.Fatal(err)
+	}
+	me, err := proc.Self()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.a.dir.StoreSpawn(p.a.self, pairdir.Spawn{Token: "decided", By: me}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.a.dir.StoreLeave(p.a.self, pairdir.Goodbye{Process: me}); err != nil {
+		t.Fatal(err)
+	}
+	if err := life.Release(); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(revivalVariable, "decided")
+	if err := p.a.Run(context.Background()); err != nil {
+		t.Errorf("Run returned %v, want nil", err)
+	}
+	if _, left, err := p.a.dir.ReadLeave(p.a.self); !left || err != nil {
+		t.Errorf("left is %v, %v: the leave has to stand", left, err)
+	}
+	if n := p.count(Listening); n != 0 {
+		t.Error("it listened")
 	}
 }

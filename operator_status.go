@@ -84,7 +84,7 @@ func (f *Folder) Members(ctx context.Context, names ...string) ([]MemberStatus, 
 func (f *Folder) inspect(ctx context.Context, e rosterEntry) (MemberStatus, error) {
 	m := MemberStatus{Status: Status{Self: e.name.String(), Peer: e.peer.String(), Generation: e.life.Generation}}
 	// A damaged hold is set aside by whoever reads it and counts as none.
-	if left, held, err := f.dir.ReadHold(e.name); err == nil && held {
+	if left, _, err := f.dir.ReadHold(e.name); err == nil && left > 0 {
 		m.HoldLeft = left
 	}
 	holder, err := f.dir.Holder(e.name)

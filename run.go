@@ -1,6 +1,7 @@
 package pairguard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,11 +33,18 @@ func (m *Member) run(ctx context.Context) error {
 	}
 	defer claim.Release()
 	host, err := m.begin(claim)
+	if errors.Is(err, errLeftMeanwhile) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	return m.guard(ctx, host)
 }
+
+// errLeftMeanwhile: this process was started in answer to a death, and since then
+// its name has lived on and left.
+var errLeftMeanwhile = errors.New("the name has left meanwhile")
 
 // begin starts a life of our name: from here on an earlier leave of it is over,
 // and, if a person started us, a stop of the pair too.
@@ -61,6 +69,13 @@ func (m *Member) begin(claim *pairdir.Claim) (*machineHost, error) {
 		}
 		if _, _, err := m.dir.ReadLife(m.self); err != nil {
 			h.damaged(err) // whatever else is wrong with it, BeginLife says
+		}
+	}
+	if revived {
+		// The start was decided before the last life of this name left: the successor
+		// looks once more, and an announced end is not answered.
+		if _, left, err := m.dir.ReadLeave(m.self); left || err != nil {
+			return nil, cmp.Or(err, errLeftMeanwhile)
 		}
 	}
 	if h.life, err = m.dir.BeginLife(m.self, m.peer, token); err != nil {

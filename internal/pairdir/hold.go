@@ -76,17 +76,16 @@ func (d *Dir) StoreHold(n Name, f time.Duration, reason string) error {
 // ClearHold ends the hold of n; there being none is success.
 func (d *Dir) ClearHold(n Name) error { return d.remove(d.file(n, ".hold")) }
 
-// ReadHold reports whether n is held and for how long still. A damaged record is
-// a *DamagedError.
-func (d *Dir) ReadHold(n Name) (remaining time.Duration, held bool, err error) {
+// ReadHold reports for how long n is still held, 0 when it is not, and why. A
+// damaged record is a *DamagedError.
+func (d *Dir) ReadHold(n Name) (remaining time.Duration, reason string, err error) {
 	var h Hold
 	found, err := d.load(d.file(n, ".hold"), func(b []byte) (err error) {
 		h, err = parseHold(b)
 		return err
 	})
 	if err != nil || !found {
-		return 0, false, err
+		return 0, "", err
 	}
-	remaining = h.remaining(currentInstant())
-	return remaining, remaining > 0, nil
+	return h.remaining(currentInstant()), h.Reason, nil
 }

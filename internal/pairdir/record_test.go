@@ -185,7 +185,7 @@ func TestDamagedRecordsAreSetAsideOnce(t *testing.T) {
 	for ext, read := range map[string]func() (bool, error){
 		".life":  func() (bool, error) { _, ok, err := d.ReadLife(a); return ok, err },
 		".spawn": func() (bool, error) { _, ok, err := d.ReadSpawn(a); return ok, err },
-		".hold":  func() (bool, error) { _, ok, err := d.ReadHold(a); return ok, err },
+		".hold":  func() (bool, error) { left, _, err := d.ReadHold(a); return left > 0, err },
 	} {
 		path := d.file(a, ext)
 		for _, bad := range damages() {
@@ -269,13 +269,14 @@ func TestHoldRoundTrip(t *testing.T) {
 	wantError(t, "no duration", d.StoreHold(a, 0, "x"), "procA", "duration")
 	for _, f := range []time.Duration{time.Hour, 1<<63 - 1} {
 		mustDo(t, d.StoreHold(a, f, "maintenance"))
-		left, held, err := d.ReadHold(a)
+		left, _, err := d.ReadHold(a)
+		held := left > 0
 		if err != nil || !held || left <= 0 || left > f {
 			t.Errorf("hold for %v: %v %v %v", f, left, held, err)
 		}
 	}
 	mustDo(t, d.ClearHold(a))
-	if _, held, err := d.ReadHold(a); held || err != nil {
+	if left, _, err := d.ReadHold(a); left > 0 || err != nil {
 		t.Error("still held", err)
 	}
 }
