@@ -232,31 +232,3 @@ func has(now []stage.Process, pid int) bool {
 	}
 	return false
 }
-
-// A step of the machine's clock is nobody's death. It moves the clock of the whole
-// machine for a moment, so it has to be asked for.
-func TestClockSetBackAndForth(t *testing.T) {
-	if os.Getenv("PAIRGUARD_TEST_SET_CLOCK") != "1" {
-		t.Skip("sets the clock of the machine; with PAIRGUARD_TEST_SET_CLOCK=1 on a machine that may be disturbed")
-	}
-	tr := newTrial(t)
-	p := tr.guards("procA", "procB")
-	a, b := p.Observer.Holder("procA"), p.Observer.Holder("procB")
-	for _, step := range []time.Duration{time.Hour, -2 * time.Hour, time.Hour} {
-		tr.must(stepClock(step))
-		tr.remains("both as they are", pairguard.DefaultTimeout+time.Second, func(now []stage.Process) bool {
-			return len(now) == 2 && has(now, a) && has(now, b)
-		})
-	}
-	if n := tr.count(func(e pairguard.Event) bool { return e.Kind == pairguard.PeerSuspect }); n > 0 {
-		t.Errorf("%d times suspect", n)
-	}
-	_, err := p.KillInTurn(tr.ctx, 2, syscall.SIGKILL)
-	tr.must(err)
-	tr.stopped(p)
-}
-
-func stepClock(by time.Duration) error {
-	now := unix.NsecToTimeval(time.Now().Add(by).UnixNano())
-	return unix.Settimeofday(&now)
-}
