@@ -1,21 +1,13 @@
 package main
 
 import (
-	_ "embed"
+	"bufio"
 	"fmt"
-	"html/template"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
 )
-
-//go:embed drill_page.html
-var pageText string
-
-var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"ms": showMS,
-}).Parse(pageText))
 
 // fact is one line about the machine.
 type fact struct{ Name, Value string }
@@ -46,7 +38,9 @@ func (p *page) write(d *drilled) error {
 	if p.file == nil {
 		return nil
 	}
-	err := pageTemplate.Execute(p.file, newView(d))
+	out := bufio.NewWriter(p.file)
+	newView(d).draw(&markup{out})
+	err := out.Flush()
 	if err == nil {
 		err = p.file.Chmod(0o644)
 	}
