@@ -259,7 +259,7 @@ func (c *chaos) killDuringLeave() error {
 	if err := send(pid, syscall.SIGKILL); err != nil {
 		return err
 	}
-	return c.start(name)
+	return c.start(name, pid)
 }
 
 func (c *chaos) leaveAndReturn() error {
@@ -268,29 +268,27 @@ func (c *chaos) leaveAndReturn() error {
 		return err
 	}
 	c.wait(time.Duration(c.random.IntN(100)) * time.Millisecond)
-	return c.start(name)
+	return c.start(name, pid)
 }
 
-// start is a person who starts a member. While the old one is still going the name
-// is taken, and then there is somebody; so it tries until the name is held by
-// another process than before, or by nobody who is about to go.
-func (c *chaos) start(name string) error {
-	peer := c.pair.Peer(name)
+// start is a person who starts a member again. While the old one is still going the
+// name is taken; when another one has it, there is nothing left to do.
+func (c *chaos) start(name string, old int) error {
 	for range 100 {
-		a, err := c.Guard(name, peer, "--backoff", "0")
+		a, err := c.Guard(name, c.pair.Peer(name), "--backoff", "0")
 		if err != nil {
 			return err
 		}
 		select {
 		case <-a.Done():
-			if a.ExitCode() == 0 {
+			if now := c.pair.Observer.Holder(name); a.ExitCode() == 0 || now != 0 && now != old {
 				return nil
 			}
 		case <-time.After(150 * time.Millisecond):
 			return nil
 		}
 	}
-	return fmt.Errorf("%s stays taken", name)
+	return fmt.Errorf("%s cannot be started", name)
 }
 
 // exit makes one end by itself: SIGQUIT is a crash that the process itself makes.
