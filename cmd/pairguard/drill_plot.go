@@ -63,10 +63,10 @@ func newPlot(s series, ms []float64, limit float64) *plot {
 	for _, v := range ms {
 		p.Dots = append(p.Dots, x(v))
 	}
-	p.mark(x, *s.P50, "p50", "p50", 22)
-	p.mark(x, *s.P99, "p99", "p99", 10)
+	p.mark(x, *s.P50, "p50", "p50", 25)
+	p.mark(x, *s.P99, "p99", "p99", 9)
 	if limit > 0 {
-		p.mark(x, limit, "promise", "limit", 22)
+		p.mark(x, limit, "promise", "limit", 25)
 	}
 	return p
 }
