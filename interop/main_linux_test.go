@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 		os.Exit(playPuppet(control))
 	}
 	flag.Parse()
-	flag.Set("test.parallel", "32") // these tests wait, nearly all of the time
+	flag.Set("test.parallel", "500") // these tests wait, nearly all of the time
 	code := m.Run()
 	if programs.folder != "" {
 		os.RemoveAll(programs.folder)
@@ -84,38 +84,57 @@ func need(t *testing.T, tools ...string) {
 	}
 }
 
-// cmakeBuild is one folder with a CMakeLists.txt, built once.
+// cmakeBuild is one folder with a CMakeLists.txt. Each program is built when it is first needed, so that a test of 90 s need not
+// wait for those that others need.
 type cmakeBuild struct {
 	source string
-	flags  []string
-	once   sync.Once
+	major  string // version of Qt
+
+	mu     sync.Mutex // guards what follows
 	folder string
-	err    error
+	done   map[string]error // by program
 }
 
 var (
-	qtBuild = cmakeBuild{source: "qt"}
+	qtBuild    = cmakeBuild{source: "qt", major: "6"}
+	qt5Build   = cmakeBuild{source: "qt", major: "5"}
+	twinsBuild = cmakeBuild{source: "../clients/qt/example", major: "6"}
 )
 
 // program returns the path of one of the folder's programs.
 func (c *cmakeBuild) program(t *testing.T, name string) string {
 	t.Helper()
 	need(t, "cmake", "g++")
-	needQt(t, "6")
+	needQt(t, c.major)
 	b := build(t)
-	c.once.Do(func() {
-		if c.folder, c.err = os.MkdirTemp(b.folder, "cmake"); c.err != nil {
-			return
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err, tried := c.done[name]
+	if !tried {
+		err = c.build(b, name)
+		if c.done == nil {
+			c.done = map[string]error{}
 		}
-		configure := append([]string{"nice", "cmake", "-S", c.source, "-B", c.folder}, c.flags...)
-		if c.err = do(configure...); c.err == nil {
-			c.err = do("nice", "cmake", "--build", c.folder, "--parallel", "2")
-		}
-	})
-	if c.err != nil {
-		t.Fatal(c.err)
+		c.done[name] = err
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 	return filepath.Join(c.folder, name)
+}
+
+func (c *cmakeBuild) build(b *built, name string) error {
+	if c.folder == "" {
+		folder, err := os.MkdirTemp(b.folder, "cmake")
+		if err != nil {
+			return err
+		}
+		if err := do("nice", "cmake", "-S", c.source, "-B", folder, "-DPAIRGUARD_QT="+c.major); err != nil {
+			return err
+		}
+		c.folder = folder
+	}
+	return do("nice", "cmake", "--build", c.folder, "--target", name, "--parallel", "2")
 }
 
 // needQt skips the test when that version of Qt cannot be built with.

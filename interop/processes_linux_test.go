@@ -52,8 +52,13 @@ func processes(scene string) []process {
 	return census.scenes[scene]
 }
 
+// survey finds the processes with a mark. All of them lived at its end, at the same time: one that died while others were looked
+// for does not count.
 func survey() map[string][]process {
 	scenes := map[string][]process{}
+	var found []*proc.Handle
+	var marks []process
+	var where []string
 	folders, _ := filepath.Glob("/proc/[0-9]*")
 	for _, folder := range folders {
 		environ, err := os.ReadFile(filepath.Join(folder, "environ"))
@@ -65,15 +70,17 @@ func survey() map[string][]process {
 			continue
 		}
 		pid, _ := strconv.Atoi(filepath.Base(folder))
-		h, err := proc.Open(pid)
-		if err != nil {
-			continue
+		if h, err := proc.Open(pid); err == nil {
+			found = append(found, h)
+			marks = append(marks, process{member: variable(environ, memberMark), id: h.ID()})
+			where = append(where, variable(environ, sceneMark))
 		}
+	}
+	for i, h := range found {
 		select {
 		case <-h.Done():
 		default:
-			scene := variable(environ, sceneMark)
-			scenes[scene] = append(scenes[scene], process{member: variable(environ, memberMark), id: h.ID()})
+			scenes[where[i]] = append(scenes[where[i]], marks[i])
 		}
 		h.Close()
 	}

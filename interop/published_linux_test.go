@@ -32,6 +32,8 @@ func newPlainScene(t *testing.T, qtFlags ...string) *scene {
 // linked starts our side first and waits until both know each other: a program that finds us at its start opens its link.
 func (s *scene) linked() {
 	s.t.Helper()
+	gate <- struct{}{}
+	defer func() { <-gate }()
 	s.start("guard")
 	s.told("qt:B", pairguard.PeerUp)
 	s.settled("qt", "guard")

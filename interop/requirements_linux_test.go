@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pairguard/pairguard/internal/pairdir"
+	"github.com/pairguard/pairguard/internal/proc"
 	"github.com/pairguard/pairguard/internal/wire"
 )
 
@@ -453,10 +454,13 @@ func checkHang(st *stage) {
 		return
 	}
 	next := st.birth()
-	select {
-	case <-p.gone:
-	default:
-		st.t.Error("a new peer was started while the old one lived")
+	if h, err := proc.Open(p.pid); err == nil {
+		select {
+		case <-h.Done():
+		default:
+			st.t.Error("a new peer was started while the old one lived")
+		}
+		h.Close()
 	}
 	next.serve()
 	next.meet()

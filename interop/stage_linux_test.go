@@ -52,7 +52,7 @@ func newStage(t *testing.T, client []string) *stage {
 	}
 	st.play("A", words...)
 	text, _ := os.ReadFile(st.script("B"))
-	os.WriteFile(st.script("B"), []byte(strings.Replace(string(text), "exec ", puppetVariable+"="+filepath.Join(st.root, "c")+" exec ", 1)), 0o700)
+	st.write("B", strings.Replace(string(text), "exec ", puppetVariable+"="+filepath.Join(st.root, "c")+" exec ", 1))
 	return st
 }
 
