@@ -2,9 +2,9 @@ package pairguard
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
@@ -213,7 +213,7 @@ func (h *machineHost) remarks() []string {
 // whoever comes after us knows of it. A record that cannot be written does not
 // keep the peer down: its name lock still keeps it single.
 func (h *machineHost) spawn() (child *proc.Handle, notes []string, err error) {
-	record := pairdir.Spawn{Token: rand.Text(), By: h.me, Generation: h.nextGeneration(), Time: time.Now()}
+	record := pairdir.Spawn{Token: newToken(), By: h.me, Generation: h.nextGeneration(), Time: time.Now()}
 	if err := h.dir.StoreSpawn(h.peer, record); err != nil {
 		notes = append(notes, "the start of "+h.peer.String()+" could not be recorded: "+err.Error())
 	}
@@ -237,6 +237,10 @@ func (h *machineHost) spawn() (child *proc.Handle, notes []string, err error) {
 	}
 	return child, notes, nil
 }
+
+// newToken is one that no other start has. It is no secret: who could use it wrongly
+// could do worse without it.
+func newToken() string { return fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64()) }
 
 // nextGeneration is that of the life which a start now begins; 0: not known.
 func (h *machineHost) nextGeneration() uint64 {

@@ -51,7 +51,7 @@ func playInherit(args []string) {
 		fmt.Println("error", err)
 		return
 	}
-	socket, _ := c.tether.listener.File()
+	socket := c.tether.file
 	exe, _ := os.Executable()
 	sit := exec.Command(exe)
 	sit.Env = append(os.Environ(), roleVariable+"=sit")
@@ -251,7 +251,7 @@ func TestCheckHeals(t *testing.T) {
 	mustDo(t, err)
 	mustDo(t, f.Close())
 	check("lock dropped by a close", "")
-	_ = c.tether.listener.Close()
+	_ = c.tether.file.Close()
 	check("abstract socket closed", "abstract socket")
 	if len(c.Notes()) > 0 {
 		t.Error(c.Notes())
@@ -403,7 +403,7 @@ func TestLockDescriptorsCloseOnExec(t *testing.T) {
 	if flags, err := unix.FcntlInt(uintptr(c.lock.fd), unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {
 		t.Error("lock file", flags, err)
 	}
-	raw, err := c.tether.listener.SyscallConn()
+	raw, err := c.tether.file.SyscallConn()
 	mustDo(t, err)
 	mustDo(t, raw.Control(func(fd uintptr) {
 		if flags, err := unix.FcntlInt(fd, unix.F_GETFD, 0); err != nil || flags&unix.FD_CLOEXEC == 0 {

@@ -3,14 +3,15 @@
 package pairdir
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
+
+	"github.com/pairguard/pairguard/internal/ipc"
 )
 
 // socketPatience is how long a just-forked child of a dead plain peer may keep
@@ -43,15 +44,17 @@ func (c *Claim) removeSocket() error {
 // not connect again and again to a living one: a connection that waits unread is
 // reset as soon as the last descriptor of the listener is closed.
 func answers(path string, patience time.Duration) bool {
-	deadline := time.Now().Add(patience)
-	for time.Now().Before(deadline) {
-		conn, err := net.DialTimeout("unix", path, patience)
-		if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for ctx.Err() == nil {
+		conn, err := ipc.Dial(ctx, ipc.Address(path))
+		if errors.Is(err, ipc.ErrAbsent) {
 			return false
 		}
 		if err != nil {
 			return true // its queue is full, or it belongs to another user
 		}
+		deadline, _ := ctx.Deadline()
 		_ = conn.SetReadDeadline(deadline)
 		n, err := conn.Read(make([]byte, 1))
 		_ = conn.Close()

@@ -5,10 +5,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,14 +31,18 @@ const (
 	// drainBurst and drainPause bound what somebody who connects in a loop can cost.
 	drainBurst = 64
 	drainPause = 100 * time.Millisecond
+	// tetherBacklog is how many may ask at once.
+	tetherBacklog = 4096
 )
 
-// tether is the abstract socket of a held name.
+// tether is the abstract socket of a held name. It is a file of the Go poller and
+// not of package net, which would bring its resolver into every guarded process.
 type tether struct {
-	listener *net.UnixListener
-	name     string
-	quit     chan struct{}
-	done     chan struct{} // closed when drain has ended
+	file *os.File
+	raw  syscall.RawConn
+	name string
+	quit chan struct{}
+	done chan struct{} // closed when drain has ended
 }
 
 // tetherName depends on user, folder and name. The folder counts by path and file
@@ -65,9 +69,9 @@ func holdTether(folder, key string, patience time.Duration) (*tether, string, er
 	name := tetherName(folder, key)
 	deadline := time.Now().Add(patience)
 	for pause := time.Millisecond; ; pause = min(2*pause, tetherPause) {
-		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: name, Net: "unix"})
+		t, err := listenAt(name)
 		if err == nil {
-			return newTether(l, name), "", nil
+			return t, "", nil
 		}
 		if !errors.Is(err, unix.EADDRINUSE) {
 			return nil, fmt.Sprintf("abstract socket: %v; the name is held by its lock file alone", err), nil
@@ -141,21 +145,36 @@ func listenerOf(name string) (*unix.Ucred, error) {
 	return unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 }
 
-func newTether(l *net.UnixListener, name string) *tether {
-	t := &tether{listener: l, name: name, quit: make(chan struct{}), done: make(chan struct{})}
+// listenAt binds the name and listens, so that whoever comes can ask who does.
+func listenAt(name string) (*tether, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err = unix.Bind(fd, &unix.SockaddrUnix{Name: name}); err == nil {
+		err = unix.Listen(fd, tetherBacklog)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	file := os.NewFile(uintptr(fd), name)
+	raw, err := file.SyscallConn()
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	t := &tether{file: file, raw: raw, name: name, quit: make(chan struct{}), done: make(chan struct{})}
 	go t.drain()
-	return t
+	return t, nil
 }
 
 // drain hangs up on whoever asks who listens, so that the queue does not fill.
 func (t *tether) drain() {
 	defer close(t.done)
 	for n := 1; ; n++ {
-		c, err := t.listener.Accept()
-		if err == nil {
-			_ = c.Close()
-		}
-		if errors.Is(err, net.ErrClosed) {
+		err := t.hangUp()
+		if errors.Is(err, os.ErrClosed) {
 			return
 		}
 		if err == nil && n%drainBurst != 0 {
@@ -169,14 +188,30 @@ func (t *tether) drain() {
 	}
 }
 
+// hangUp waits for one connection and closes it.
+func (t *tether) hangUp() error {
+	var conn int
+	var err error
+	closed := t.raw.Read(func(fd uintptr) bool {
+		conn, err = retryEINTR(func() (int, error) {
+			conn, _, err := unix.Accept4(int(fd), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+			return conn, err
+		})
+		return err != unix.EAGAIN && err != unix.ECONNABORTED
+	})
+	if closed != nil {
+		return os.ErrClosed
+	}
+	if err != nil {
+		return err
+	}
+	return unix.Close(conn)
+}
+
 // intact reports whether the descriptor still is that socket.
 func (t *tether) intact() bool {
-	raw, err := t.listener.SyscallConn()
-	if err != nil {
-		return false
-	}
 	same := false
-	err = raw.Control(func(fd uintptr) {
+	err := t.raw.Control(func(fd uintptr) {
 		sa, err := unix.Getsockname(int(fd))
 		addr, ok := sa.(*unix.SockaddrUnix)
 		same = err == nil && ok && addr.Name == t.name
@@ -189,6 +224,6 @@ func (t *tether) release() {
 		return
 	}
 	close(t.quit)
-	_ = t.listener.Close()
+	_ = t.file.Close()
 	<-t.done
 }
