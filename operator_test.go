@@ -167,13 +167,16 @@ const (
 
 // The one that would end a program is gone: it is asked to end, then killed.
 func TestFolderStopEndsAProgramWhoseGuardIsGone(t *testing.T) {
-	for _, c := range []struct{ name, manner, how string }{
-		{"asked", obedientProgram, HowEnded},
-		{"killed", stubbornProgram, HowKilled},
+	for _, c := range []struct {
+		name, manner, how string
+		grace             time.Duration
+	}{
+		{"asked", obedientProgram, HowEnded, patience},
+		{"killed", stubbornProgram, HowKilled, 300 * time.Millisecond},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := newDeserted(t, c.manner)
-			report, err := d.folder.Stop(withPatience(t), 300*time.Millisecond)
+			report, err := d.folder.Stop(withPatience(t), c.grace)
 			if err != nil {
 				t.Fatal(err)
 			}
