@@ -176,6 +176,6 @@ func TestRecordWaitsForAScanner(t *testing.T) {
 	time.AfterFunc(100*time.Millisecond, func() { _ = windows.CloseHandle(scanner) })
 	mustDo(t, d.StoreHold(n, 2*time.Hour, "second"))
 	if left, _, err := d.ReadHold(n); err != nil || left <= time.Hour {
-		t.Errorf("%v %v %v, want the second hold", left, held, err)
+		t.Errorf("%v %v, want the second hold", left, err)
 	}
 }

@@ -192,7 +192,7 @@ func playSpinner(threads string) {
 	for range n {
 		go func() {
 			runtime.LockOSThread()
-			for {
+			for x := uint(1); x != 0; x |= 1 { // never ends
 			}
 		}()
 	}

@@ -41,7 +41,6 @@ type world struct {
 	trace     *trace // nil: nobody reads it
 	spawnFail time.Duration
 	stopping  operatorStop
-	scratch   []protocol.Action
 }
 
 // itemKind is what happens when an item's time has come.
@@ -81,7 +80,6 @@ type item struct {
 	x     int32 // connection, stage, ...
 	kind  itemKind
 	side  uint8
-	lane  uint8 // exploring: items of one lane keep their order
 }
 
 // queue is a heap by time; at the same time the order of entry counts.
