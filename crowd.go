@@ -19,14 +19,20 @@ type crowd struct {
 	until  time.Time // nobody is let in before
 }
 
-// enter counts a connection in and says how long it has to wait.
-func (c *crowd) enter(conn *ipc.Conn) (wait time.Duration) {
+// enter counts a connection in.
+func (c *crowd) enter(conn *ipc.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.inside == nil {
 		c.inside = map[*ipc.Conn]bool{}
 	}
 	c.inside[conn] = true
+}
+
+// pause is how long nobody is to be let in from now.
+func (c *crowd) pause() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return time.Until(c.until)
 }
 

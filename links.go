@@ -97,6 +97,9 @@ func (l *loop) accept(listener *ipc.Listener) {
 		case <-l.ctx.Done():
 			return
 		}
+		if wait := l.crowd.pause(); wait > 0 {
+			l.rest(wait)
+		}
 		conn, err := listener.Accept()
 		switch {
 		case l.ctx.Err() != nil && err == nil:
@@ -132,9 +135,7 @@ func (l *loop) rest(d time.Duration) {
 func (l *loop) meet(conn *ipc.Conn, settled func()) {
 	stop := context.AfterFunc(l.ctx, func() { conn.Close() })
 	defer stop()
-	if wait := l.crowd.enter(conn); wait > 0 {
-		l.rest(wait)
-	}
+	l.crowd.enter(conn)
 	known := func() { l.crowd.leave(conn); settled() }
 	process, err := l.known.behind(conn)
 	if err != nil {
