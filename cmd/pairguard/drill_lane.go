@@ -75,7 +75,11 @@ func (l *lane) round(ctx context.Context, fault string, with os.Signal) (revival
 	l.next = guard
 	old := l.r.observer.strike(name)
 	struck := time.Now()
-	if err := old.process.Signal(with); err != nil {
+	strike := old.process.Kill
+	if with != os.Kill {
+		strike = func() error { return old.process.Signal(with) }
+	}
+	if err := strike(); err != nil {
 		return revival{}, fmt.Errorf("%s (pid %d): %w", name, old.process.PID(), err)
 	}
 	successor, err := l.r.observer.await(ctx, name, old)
