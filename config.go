@@ -16,6 +16,7 @@ import (
 const (
 	DefaultHeartbeat    = time.Second
 	DefaultTimeout      = 2 * time.Second
+	DefaultUnsureLimit  = 30 * time.Second
 	DefaultStartTimeout = 10 * time.Second
 	DefaultGrace        = 5 * time.Second
 	DefaultBackoff      = 500 * time.Millisecond
@@ -54,6 +55,16 @@ type Config struct {
 	// Timeout is the silence that makes a suspect. Default 2 s, or twice Heartbeat
 	// if that is more; it must be longer than Heartbeat.
 	Timeout time.Duration
+	// UnsureLimit is the silence after which a peer is judged of which cannot be
+	// seen whether it can run. Default 30 s, or Timeout if that is more.
+	UnsureLimit time.Duration
+	// StarveLimit is the silence after which a peer is judged although it gets no
+	// processor time. Default 0, or negative: never (see docs/judging.md).
+	StarveLimit time.Duration
+	// Dump makes a hung peer say what it was doing before it is killed: it gets
+	// SIGABRT and a second to end, and what it prints is kept as NAME.dump in the
+	// folder. A Go program prints its goroutines. Not on Windows.
+	Dump bool
 	// StartTimeout is how long a started peer may stay silent before that is
 	// reported. Default 10 s.
 	StartTimeout time.Duration
@@ -121,6 +132,8 @@ func (s *settings) resolveNames() error {
 func (s *settings) resolveTimes() error {
 	orDefault(&s.Heartbeat, DefaultHeartbeat)
 	orDefault(&s.Timeout, max(DefaultTimeout, 2*s.Heartbeat))
+	orDefault(&s.UnsureLimit, max(DefaultUnsureLimit, s.Timeout))
+	s.StarveLimit = max(s.StarveLimit, 0)
 	orDefault(&s.StartTimeout, DefaultStartTimeout)
 	orDefault(&s.Grace, DefaultGrace)
 	orDefault(&s.Backoff, DefaultBackoff)
@@ -134,6 +147,10 @@ func (s *settings) resolveTimes() error {
 		return fmt.Errorf("pairguard: heartbeat %v is too short: use at least 10ms", s.Heartbeat)
 	case s.Timeout <= s.Heartbeat:
 		return fmt.Errorf("pairguard: timeout %v must be longer than the heartbeat %v: twice as long is a good choice", s.Timeout, s.Heartbeat)
+	case s.UnsureLimit < s.Timeout:
+		return fmt.Errorf("pairguard: unsure-limit %v is shorter than the timeout %v: a peer is not looked at before that", s.UnsureLimit, s.Timeout)
+	case s.StarveLimit > 0 && s.StarveLimit < s.Timeout:
+		return fmt.Errorf("pairguard: starve-limit %v is shorter than the timeout %v: a peer is not looked at before that", s.StarveLimit, s.Timeout)
 	case s.StartTimeout < 0 || s.Grace < 0 || s.BackoffMax < 0 || s.Stable < 0:
 		return errors.New("pairguard: start timeout, grace, backoff-max and stable cannot be negative")
 	case s.BackoffMax < s.Backoff:

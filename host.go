@@ -37,6 +37,8 @@ type host interface {
 	remarks() []string
 	// spawn starts the peer; notes say what did not go as it should have.
 	spawn() (h *proc.Handle, notes []string, err error)
+	// dump makes a hung peer say what it was doing, keeps that, and says where.
+	dump(h *proc.Handle) string
 	// storeGoodbye stores our leave or the pair's stop.
 	storeGoodbye(kind wire.GoodbyeKind, reason string) error
 	// heal puts back what was removed of ours, and says what; an error means that

@@ -19,13 +19,14 @@ type loop struct {
 	origin     time.Time
 	timer      *time.Timer
 	links      map[protocol.Link]*link
-	known      *processes   // has its own lock
-	crowd      crowd        // has its own lock
-	warned     atomic.Int64 // when of an impostor, in seconds after begin; 0: never
-	herald     *herald      // has its own goroutine
-	checkAt    time.Time    // when the name lock and the socket are looked at next
-	checking   bool         // that look is under way
-	lastHealed string       // what the last look healed, so that it is told once
+	known      *processes      // has its own lock
+	crowd      crowd           // has its own lock
+	warned     atomic.Int64    // when of an impostor, in seconds after begin; 0: never
+	herald     *herald         // has its own goroutine
+	checkAt    time.Time       // when the name lock and the socket are looked at next
+	checking   bool            // that look is under way
+	lastHealed string          // what the last look healed, so that it is told once
+	dumped     <-chan struct{} // closed when the last dump is kept; nil: there was none
 	ended      bool
 	err        string
 	surveying  bool     // a survey is under way
@@ -110,9 +111,14 @@ func (l *loop) do(action protocol.Action) {
 	case protocol.TakeSurvey:
 		l.askSurvey(a.Token)
 	case protocol.Spawn:
-		l.later(l.spawn)
+		dumped := l.dumped
+		l.later(func() protocol.Event { return l.spawn(dumped) })
 	case protocol.Kill:
 		l.known.signal(a.Process, (*handle).Kill)
+	case protocol.Examine:
+		l.examine(a.Process)
+	case protocol.Dump:
+		l.dump(a.Process)
 	case protocol.Terminate:
 		l.known.signal(a.Process, (*handle).Terminate)
 	case protocol.StoreGoodbye:
@@ -153,7 +159,10 @@ func (l *loop) later(work func() protocol.Event) {
 	l.aside.Go(func() { l.m.post(news{work()}) })
 }
 
-func (l *loop) spawn() protocol.Event {
+func (l *loop) spawn(dumped <-chan struct{}) protocol.Event {
+	if dumped != nil {
+		<-dumped
+	}
 	h, notes, err := l.host.spawn()
 	for _, n := range notes {
 		l.m.post(note(n))

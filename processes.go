@@ -156,13 +156,20 @@ func (p *processes) bury(number uint64, w *watched) {
 // signal does something to a process through its handle. A process that is gone
 // needs nothing; any other failure shows by its death not coming.
 func (p *processes) signal(s protocol.Process, do func(*handle) error) error {
-	p.mu.Lock()
-	w := p.byNum[s.Handle]
-	p.mu.Unlock()
-	if w == nil {
-		return nil
+	if h := p.handleOf(s); h != nil {
+		return do(h)
 	}
-	return do(w.handle)
+	return nil
+}
+
+// handleOf is the handle on a process that is known; nil if it is not any more.
+func (p *processes) handleOf(s protocol.Process) *handle {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w := p.byNum[s.Handle]; w != nil {
+		return w.handle
+	}
+	return nil
 }
 
 // closeAll lets go of every handle.

@@ -126,6 +126,7 @@ func (m *Member) newLoop(ctx context.Context, h *machineHost, log *pairdir.Log) 
 		machine: protocol.New(protocol.Config{
 			Self: wire.WireName(s.Self), Peer: wire.WireName(s.Peer), PID: h.me.PID, Generation: h.life.Generation,
 			Heartbeat: s.Heartbeat, Timeout: s.Timeout, StartTimeout: s.StartTimeout, Grace: s.Grace,
+			UnsureLimit: s.UnsureLimit, StarveLimit: s.StarveLimit, Dump: s.Dump,
 			Patience:       firstPatience(s, h.life.Revived),
 			Restart:        restart.Policy{Backoff: s.Backoff, Max: s.BackoffMax, Stable: s.Stable},
 			PlainPermitted: m.peer.PlainPermitted(),

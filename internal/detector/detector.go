@@ -4,8 +4,10 @@
 // suspended.
 //
 // The rule: silence for the timeout makes a suspect; a suspect that stays silent
-// for the confirmation is hung. Both windows grow by as much as we ourselves were
-// late, because a guard that could not listen has not heard silence.
+// for the confirmation, though it had the chance to speak, is hung. Both windows
+// grow by as much as we ourselves were late, because a guard that could not listen
+// has not heard silence. Whether the suspect had the chance is what an [Inquiry]
+// finds out; docs/judging.md has the whole table.
 package detector
 
 import "time"
@@ -22,14 +24,6 @@ const (
 
 func (v Verdict) String() string {
 	return [...]string{"healthy", "suspect", "hung"}[v]
-}
-
-// Evidence is what could be found out about a suspect, beyond its silence. It is
-// where the finer judging gets in (a debugger, a frozen cgroup, starvation): the
-// driver gathers it once there is a suspect, and Judge weighs it.
-type Evidence struct {
-	// ProbeAnswered: on a fresh connection the suspect said that it is healthy.
-	ProbeAnswered bool
 }
 
 // Detector follows the signs of life of one process. The zero value is not ready:
@@ -64,8 +58,18 @@ func (d *Detector) Sign(at time.Duration) {
 // Late widens the window by the time for which we could not listen.
 func (d *Detector) Late(by time.Duration) { d.credit += by }
 
+// Expire makes it a suspect at now, as one that owes something else than a sign of
+// life.
+func (d *Detector) Expire(now time.Duration) { d.last, d.credit = now-d.timeout, 0 }
+
 // Silence is how long ago the newest sign of life was given.
 func (d *Detector) Silence(now time.Duration) time.Duration { return now - d.last }
+
+// OwnLateness is for how long of the silence we could not listen.
+func (d *Detector) OwnLateness() time.Duration { return d.credit }
+
+// Heard is how much of the silence we have heard: without our own lateness.
+func (d *Detector) Heard(now time.Duration) time.Duration { return now - d.last - d.credit }
 
 // SuspectAt is when silence makes a suspect.
 func (d *Detector) SuspectAt() time.Duration { return d.last + d.timeout + d.credit }
@@ -73,10 +77,11 @@ func (d *Detector) SuspectAt() time.Duration { return d.last + d.timeout + d.cre
 // HungAt is when a suspect that stays silent is judged.
 func (d *Detector) HungAt() time.Duration { return d.SuspectAt() + d.confirm }
 
-// Judge says what the silence up to now means in the light of the evidence.
-func (d *Detector) Judge(now time.Duration, e Evidence) Verdict {
+// Judge says what the silence up to now means, for one that had the chance to
+// speak.
+func (d *Detector) Judge(now time.Duration) Verdict {
 	switch {
-	case e.ProbeAnswered || now < d.SuspectAt():
+	case now < d.SuspectAt():
 		return Healthy
 	case now < d.HungAt():
 		return Suspect

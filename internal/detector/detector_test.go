@@ -27,16 +27,9 @@ func TestSilenceMakesASuspectAndThenAVerdict(t *testing.T) {
 		{"a suspect that stays silent is hung", 3200 * time.Millisecond, Hung},
 		{"and stays so", time.Hour, Hung},
 	} {
-		if got := d.Judge(c.at, Evidence{}); got != c.want {
+		if got := d.Judge(c.at); got != c.want {
 			t.Errorf("%s: at %v it is %v, want %v", c.words, c.at, got, c.want)
 		}
-	}
-}
-
-func TestAProbeThatIsAnsweredIsLife(t *testing.T) {
-	d := New(timeout, confirm)
-	if got := d.Judge(time.Hour, Evidence{ProbeAnswered: true}); got != Healthy {
-		t.Errorf("a suspect that answers the probe is %v, want healthy", got)
 	}
 }
 
@@ -46,6 +39,9 @@ func TestOwnLatenessWidensTheWindow(t *testing.T) {
 	d.Late(time.Second)
 	if got := d.SuspectAt(); got != 6*time.Second {
 		t.Errorf("after being late twice the peer is suspect at %v, want 6s", got)
+	}
+	if got := d.Heard(5 * time.Second); got != time.Second || d.OwnLateness() != 4*time.Second {
+		t.Errorf("of five seconds %v were heard, want 1s", got)
 	}
 	d.Sign(time.Second)
 	if got := d.SuspectAt(); got != 3*time.Second {
@@ -60,6 +56,16 @@ func TestAnOldSignChangesNothing(t *testing.T) {
 	d.Sign(9 * time.Second)
 	if got := d.SuspectAt(); got != 13*time.Second {
 		t.Errorf("a sign of life older than the newest moved the suspicion to %v, want 13s", got)
+	}
+}
+
+func TestExpire(t *testing.T) {
+	d := New(timeout, confirm)
+	d.Restart(10 * time.Second)
+	d.Late(time.Second)
+	d.Expire(11 * time.Second)
+	if d.SuspectAt() != 11*time.Second || d.Judge(11*time.Second) != Suspect {
+		t.Errorf("expired at 11s, but suspect at %v", d.SuspectAt())
 	}
 }
 
@@ -106,7 +112,7 @@ func TestAgainstADumbDetector(t *testing.T) {
 			} else if heard >= timeout {
 				want = Suspect
 			}
-			if got := d.Judge(now, Evidence{}); got != want {
+			if got := d.Judge(now); got != want {
 				t.Fatalf("at %v it is %v, want %v", now, got, want)
 			}
 		}

@@ -34,6 +34,12 @@ type (
 	Spawn struct{}
 	// Kill ends the process at once, through its handle: Died follows.
 	Kill struct{ Process Process }
+	// Examine looks once at what the process does and what keeps it from doing
+	// anything: Examined follows.
+	Examine struct{ Process Process }
+	// Dump makes the process say what it is doing, which ends it if it can, and
+	// keeps what it says: SIGABRT. Died may follow.
+	Dump struct{ Process Process }
 	// Terminate asks the process to end, as one that does not speak the protocol
 	// understands it (SIGTERM).
 	Terminate struct{ Process Process }
@@ -57,6 +63,8 @@ func (CloseLink) action()    {}
 func (TakeSurvey) action()   {}
 func (Spawn) action()        {}
 func (Kill) action()         {}
+func (Examine) action()      {}
+func (Dump) action()         {}
 func (Terminate) action()    {}
 func (StoreGoodbye) action() {}
 func (Emit) action()         {}

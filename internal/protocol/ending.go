@@ -115,7 +115,7 @@ func (m *Machine) finishIfAlone() {
 	}
 }
 
-func (m *Machine) greetedWhileEnding(l Link, answer bool) {
+func (m *Machine) greetedWhileEnding(l Link, p Process, answer bool) {
 	if answer {
 		return // the goodbye goes, or went, on this very link
 	}
@@ -123,6 +123,9 @@ func (m *Machine) greetedWhileEnding(l Link, answer bool) {
 		m.sayBye(l)
 	}
 	m.do(CloseLink{l})
+	if m.ending.kind == wire.Stop && m.ending.initiator {
+		m.await(p, false) // it has come too late to be told before, and belongs to the pair
+	}
 }
 
 func (m *Machine) startedWhileEnding(p Process) {

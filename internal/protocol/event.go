@@ -3,6 +3,7 @@ package protocol
 import (
 	"time"
 
+	"github.com/pairguard/pairguard/internal/detector"
 	"github.com/pairguard/pairguard/internal/wire"
 )
 
@@ -74,6 +75,11 @@ type (
 	// LinkLost: the connection has ended, for whatever reason.
 	LinkLost struct{ Link Link }
 
+	// Examined answers Examine.
+	Examined struct {
+		Process Process
+		Sample  detector.Sample
+	}
 	// Died: the process is proved dead. It follows every event that names the
 	// process, also when it had been dead before.
 	Died struct {
@@ -141,6 +147,7 @@ func (BeatHeard) event()     {}
 func (ByeHeard) event()      {}
 func (RefusedHeard) event()  {}
 func (LinkLost) event()      {}
+func (Examined) event()      {}
 func (Died) event()          {}
 func (Started) event()       {}
 func (StartFailed) event()   {}

@@ -20,15 +20,13 @@ func (m *Machine) noticeLateness() {
 	}
 	m.late = late
 	m.silence.Late(late)
-	if m.phase == Starting && m.phaseAt != never {
+	owed := m.phase == Starting || m.phase == Ending && !m.ending.stored // by the disk
+	if m.phase == Starting {
+		m.peer.since += late // nor has it taken so long to start
+	}
+	if owed && m.phaseAt != never {
 		m.phaseAt += late
 	}
-}
-
-// suspicion is how far the judging of a suspect has come.
-type suspicion struct {
-	lookAt   time.Duration // when it is looked at next
-	lastCall bool          // the window is over; what had arrived by then is still heard
 }
 
 // judgeAt is when the silence of the peer has to be looked at next.
@@ -48,51 +46,21 @@ func (m *Machine) judge() {
 	switch {
 	case m.phase == Starting && m.cfg.PlainPermitted:
 		m.takeForPlain()
-	case m.phase != Suspect:
-		m.enter(Suspect, never)
-		m.tell(PeerSuspect, m.silenceInWords())
-		m.lookAgain(false)
-	case m.silence.Judge(m.now, detector.Evidence{}) != detector.Hung:
-		m.lookAgain(false)
-	case m.suspect.lastCall && m.late < attention:
-		m.hung(m.silenceInWords())
+	case m.phase == Suspect:
+		m.weigh()
 	default:
-		m.lookAgain(true)
+		m.suspected("")
 	}
-}
-
-// lookAgain plans the next look at a suspect. The looks come often, so that it
-// shows when we are the late one; and there is a last call, because what arrived
-// while we were late may still stand behind the timer in the driver's queue.
-func (m *Machine) lookAgain(lastCall bool) {
-	m.suspect = suspicion{lookAt: m.now + attention, lastCall: lastCall}
-	m.probe()
-}
-
-// probe asks a suspect for a HELLO on a fresh connection, again and again until
-// one is made. A plain peer is never probed: it takes a second connection for a
-// second peer (protocol.md §7).
-func (m *Machine) probe() {
-	if m.peer.plain || m.links.probing {
-		return
-	}
-	m.links.probing = true
-	m.do(Dial{Probe: true})
-}
-
-func (m *Machine) probeDialed(e Dialed) {
-	if m.phase != Suspect || !m.fits(e.Process) {
-		m.links.probing = false
-		m.do(CloseLink{e.Link})
-		return
-	}
-	m.links.probe = e.Link
-	m.do(Send{e.Link, m.hello()})
 }
 
 func (m *Machine) silenceInWords() string {
 	words := fmt.Sprintf("silent for %v", m.silence.Silence(m.now).Round(time.Millisecond))
+	if late := m.silence.OwnLateness(); late >= attention {
+		words += fmt.Sprintf(" (for %v of it we could not listen)", late.Round(time.Millisecond))
+	}
 	switch {
+	case m.phase == Suspect && m.suspect.why != "":
+		words = m.suspect.why
 	case m.reason != "":
 		words += "; " + m.reason
 	case !m.peer.spoke:
@@ -105,20 +73,31 @@ func (m *Machine) silenceInWords() string {
 func (m *Machine) hung(why string) {
 	m.revival.noticed = m.now
 	if !m.peer.process.Known() {
-		m.tell(PeerHung, why+"; its process cannot be seen from here, so it cannot be ended: waiting for its name lock")
+		m.tell(PeerHung, why+"; so it cannot be ended: waiting for its name lock")
 		m.mourn("", "")
 		return
 	}
 	m.tell(PeerHung, why)
-	m.do(Kill{m.peer.process})
+	if m.dumping = m.cfg.Dump; m.dumping {
+		m.do(Dump{m.peer.process})
+		m.enter(Fencing, m.now+dumpPatience)
+	} else {
+		m.do(Kill{m.peer.process})
+		m.enter(Fencing, m.now+fenceReminder)
+	}
 	m.dropLinks()
-	m.enter(Fencing, m.now+fenceReminder)
 }
 
 // fenceOverdue: the kernel has not ended a killed process yet. Nothing is started
 // beside it; a person should know.
 func (m *Machine) fenceOverdue() {
-	m.tell(PeerHung, "killed, but the kernel has not ended it yet (state D?): its successor waits")
+	if m.dumping { // it had its time to say what it was doing
+		m.dumping = false
+		m.do(Kill{m.peer.process})
+		m.phaseAt = m.now + fenceReminder
+		return
+	}
+	m.tell(PeerHung, "killed, but the kernel has not ended it yet (state D, or it gets no processor time): its successor waits")
 	m.do(Kill{m.peer.process})
 	m.phaseAt = m.now + 6*fenceReminder
 }
@@ -151,7 +130,7 @@ func (m *Machine) sign(at time.Duration) {
 	}
 	m.silence.Sign(at)
 	m.reason = ""
-	if m.phase == Suspect && m.silence.Judge(m.now, detector.Evidence{}) == detector.Healthy {
+	if m.phase == Suspect && m.silence.Judge(m.now) == detector.Healthy {
 		m.enter(Up, never)
 		m.tell(PeerUp, "it speaks again")
 	}
@@ -207,7 +186,8 @@ func (m *Machine) hold(d time.Duration, reason string) {
 		case Waiting:
 			m.phaseAt = max(m.now, m.revival.startAt)
 		case Suspect:
-			m.lookAgain(false)
+			m.suspect.inquiry.Begin()
+			m.lookAgain(false, attention)
 		}
 	}
 }

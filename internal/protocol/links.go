@@ -131,7 +131,7 @@ func (m *Machine) greeted(e Greeted) {
 	}
 	switch {
 	case m.phase == Ending:
-		m.greetedWhileEnding(e.Link, answer)
+		m.greetedWhileEnding(e.Link, e.Process, answer)
 		return
 	case m.graves.hold(e.Process) || m.phase == Fencing && e.Process == m.peer.process:
 		m.drop(e.Link) // it is dead, or killed; what it said before is late
@@ -149,6 +149,8 @@ func (m *Machine) greeted(e Greeted) {
 	m.reached()
 	if e.Hello.Healthy {
 		m.sign(m.now)
+	} else if m.reason == "" {
+		m.reason = "it says that it is not healthy"
 	}
 	m.dialNow()
 }
@@ -214,6 +216,7 @@ func (m *Machine) place(l Link, answer bool) {
 	case l == m.links.probe:
 		m.do(CloseLink{l})
 		m.links.probe, m.links.probing = 0, false
+		m.suspect.probeAt = m.now + m.cfg.Heartbeat/2 // asking at once would only keep it busy
 	case answer:
 		m.links.outOpen = true
 		m.links.beatAt = m.now

@@ -23,16 +23,19 @@ import (
 // Times that are not settings. Each is short against the defaults and long
 // against a scheduler's tick.
 const (
-	confirmation   = 200 * time.Millisecond // how long a suspect is probed before the last call
-	attention      = 50 * time.Millisecond  // how often a suspect is looked at, so that our own lateness shows; also the last call
-	lateSlack      = 20 * time.Millisecond  // a timer that comes later than this was late
-	redialFirst    = 10 * time.Millisecond  // first delay between dials while the peer lives
-	leftLook       = 2 * time.Second        // how often it is looked whether a peer that left has begun anew
-	resurvey       = 200 * time.Millisecond // how often an unclear folder or lock is read again
-	failedStart    = 100 * time.Millisecond // shortest delay after a start that failed
-	fenceReminder  = 5 * time.Second        // how long a killed process may take before we say so
-	plainHeartbeat = 2 * time.Second        // what a plain peer sends at
-	plainTimeout   = 5 * time.Second        // so this is the earliest suspicion of it (protocol.md §7)
+	confirmation     = 200 * time.Millisecond // how long a suspect is probed before the last call
+	excusedAttention = 100 * time.Millisecond // how often one that is excused, or that nothing is known of
+	attention        = 50 * time.Millisecond  // how often a suspect is looked at, so that our own lateness shows; also the last call
+	lookPatience     = time.Second            // a look that takes longer than this has seen nothing
+	dumpPatience     = time.Second            // how long a hung process may take to say what it was doing
+	lateSlack        = 20 * time.Millisecond  // a timer that comes later than this was late
+	redialFirst      = 10 * time.Millisecond  // first delay between dials while the peer lives
+	leftLook         = 2 * time.Second        // how often it is looked whether a peer that left has begun anew
+	resurvey         = 200 * time.Millisecond // how often an unclear folder or lock is read again
+	failedStart      = 100 * time.Millisecond // shortest delay after a start that failed
+	fenceReminder    = 5 * time.Second        // how long a killed process may take before we say so
+	plainHeartbeat   = 2 * time.Second        // what a plain peer sends at
+	plainTimeout     = 5 * time.Second        // so this is the earliest suspicion of it (protocol.md §7)
 )
 
 // Config is what the machine needs to know. Every duration is set.
@@ -44,6 +47,9 @@ type Config struct {
 	Timeout        time.Duration
 	StartTimeout   time.Duration
 	Grace          time.Duration
+	UnsureLimit    time.Duration // silence after which one is judged that cannot be looked at
+	StarveLimit    time.Duration // silence after which a starved one is judged all the same; 0: never
+	Dump           bool          // a hung process is asked what it was doing before it is killed
 	Patience       time.Duration // how long a peer is looked for before it is started the first time
 	Restart        restart.Policy
 	PlainPermitted bool
@@ -79,6 +85,7 @@ type Machine struct {
 	links   links
 	silence detector.Detector
 	suspect suspicion
+	dumping bool   // the process that is fenced has been asked for its dump, not killed yet
 	reason  string // why the last heartbeat was not a sign of life
 
 	lookAt    time.Duration // when the folder is read again that could not be read
@@ -174,6 +181,8 @@ func (m *Machine) handle(event Event) {
 		m.refusedHeard(e)
 	case LinkLost:
 		m.linkLost(e.Link)
+	case Examined:
+		m.examined(e)
 	case Died:
 		m.died(e)
 	case Started:

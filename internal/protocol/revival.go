@@ -293,11 +293,16 @@ func (m *Machine) startOverdue() {
 // judged, and the next start gets twice the time.
 func (m *Machine) startChecked(s Survey) {
 	switch {
-	case m.held, s.Err != "", s.HolderUnseen, s.Holder == m.peer.process:
+	case s.Err != "":
+		// Nothing is known: the same window ends again soon.
+		m.revival.window /= 2
+		m.phaseAt = m.now + m.cfg.Heartbeat
+	case m.held, s.HolderUnseen, s.Holder == m.peer.process:
 	case s.Holder.Known():
 		m.dropLinks()
 		m.adopt(s.Holder)
 	default:
-		m.hung("it was started and has not taken its name")
+		m.silence.Expire(m.now)
+		m.suspected("it was started and has not taken its name")
 	}
 }

@@ -28,6 +28,7 @@ var update = flag.Bool("update", false, "write what the machine does into the sc
 //	settled                          begun, and up with p7 over the links 1 (ours) and 2 (its), untold
 //	run 2s                           let time pass, with a Tick at each deadline
 //	sleep 2s                         let time pass without a Tick: we are the late one
+//	sees starved                     what an Examine of any process finds from now on (see sights)
 //	dialed 1 p7 [probe]              and so on: one event, its link, its process
 //
 // A survey is any of: holder=p7 recorded=p7 unseen left stop=why held=5s err=why generation=9.
@@ -91,6 +92,7 @@ type story struct {
 	cfg     Config
 	machine *Machine
 	now     time.Duration
+	sees    string // what an Examine finds; nothing: it is never answered
 	text    bytes.Buffer
 }
 
@@ -98,13 +100,13 @@ func testConfig() Config {
 	return Config{
 		Self: "procA", Peer: "procB", PID: 100, Generation: 4,
 		Heartbeat: time.Second, Timeout: 2 * time.Second, StartTimeout: 10 * time.Second,
-		Grace: 5 * time.Second, Patience: 500 * time.Millisecond,
+		Grace: 5 * time.Second, Patience: 500 * time.Millisecond, UnsureLimit: 30 * time.Second,
 		Restart: restart.Policy{Backoff: 500 * time.Millisecond, Max: 2 * time.Second, Stable: 10 * time.Second},
 		Random:  func() float64 { return 0 },
 	}
 }
 
-func newStory() *story { return &story{cfg: testConfig()} }
+func newStory() *story { return &story{cfg: testConfig(), sees: "asleep"} }
 
 func (s *story) command(words []string) error {
 	if len(words) == 0 {
@@ -120,6 +122,12 @@ func (s *story) command(words []string) error {
 	switch words[0] {
 	case "settled":
 		return s.settle(a)
+	case "sees":
+		s.sees = words[1]
+		if s.sees != "nothing" && sights[s.sees] == nil {
+			return fmt.Errorf("nobody can be seen %s", s.sees)
+		}
+		return nil
 	case "run", "sleep":
 		d, err := time.ParseDuration(words[1])
 		if err != nil {
@@ -141,9 +149,10 @@ func (s *story) command(words []string) error {
 }
 
 func (s *story) configure(a arguments) error {
-	s.cfg.PlainPermitted = a.has("plain")
+	s.cfg.PlainPermitted, s.cfg.Dump = a.has("plain"), a.has("dump")
 	for key, to := range map[string]*time.Duration{
 		"timeout": &s.cfg.Timeout, "backoff": &s.cfg.Restart.Backoff, "start": &s.cfg.StartTimeout, "patience": &s.cfg.Patience,
+		"starve": &s.cfg.StarveLimit, "unsure": &s.cfg.UnsureLimit,
 	} {
 		if v, ok := a.values[key]; ok {
 			d, err := time.ParseDuration(v)
@@ -195,6 +204,11 @@ func (s *story) step(e Event) {
 	fmt.Fprintf(&s.text, "    %-8v %s [%s]\n", s.now, eventText(e), phases)
 	for _, a := range actions {
 		fmt.Fprintf(&s.text, "                 %s\n", actionText(a))
+	}
+	for _, a := range actions {
+		if x, ok := a.(Examine); ok && s.sees != "nothing" {
+			s.step(Examined{x.Process, sights[s.sees](s.now)})
+		}
 	}
 }
 

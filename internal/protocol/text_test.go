@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/pairguard/pairguard/internal/detector"
 	"github.com/pairguard/pairguard/internal/wire"
 )
 
@@ -28,6 +29,8 @@ func eventText(e Event) string {
 		return fmt.Sprintf("RefusedHeard link %d", e.Link)
 	case LinkLost:
 		return fmt.Sprintf("LinkLost link %d", e.Link)
+	case Examined:
+		return "Examined" + processText(" ", e.Process) + sampleText(e.Sample)
 	case Died:
 		return "Died" + processText(" ", e.Process)
 	case Started:
@@ -54,6 +57,10 @@ func actionText(a Action) string {
 		return fmt.Sprintf("TakeSurvey %d", a.Token)
 	case Kill:
 		return "KILL" + processText(" ", a.Process)
+	case Examine:
+		return "Examine" + processText(" ", a.Process)
+	case Dump:
+		return "DUMP" + processText(" ", a.Process)
 	case Terminate:
 		return "Terminate" + processText(" ", a.Process)
 	case StoreGoodbye:
@@ -78,6 +85,14 @@ func noticeText(n Notice) string {
 		s += fmt.Sprintf(" after=%v", n.After)
 	}
 	return s + flagText(n.Reason != "", ": "+n.Reason)
+}
+
+func sampleText(s detector.Sample) string {
+	if s.Err != "" {
+		return ": " + s.Err
+	}
+	state := fmt.Sprintf(": %dR %dD %dT of %d", s.Runnable, s.Blocked, s.Stopped, s.Threads)
+	return state + flagText(s.Tracer != "", ", traced") + flagText(s.Frozen != "", ", frozen") + fmt.Sprintf(", CPU %v", s.CPU)
 }
 
 func surveyText(s Survey) string {

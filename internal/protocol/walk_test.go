@@ -43,6 +43,7 @@ func situations() []situation {
 		{"up, plain", Up, true, append(slices.Clone(begun), Dialed{Link: 1, Process: p7}, PlainHeard{2, p7})},
 		{"up, held", Up, false, after(LookAsked{}, Surveyed{1, Survey{HeldFor: time.Minute}})},
 		{"suspect", Suspect, false, silent(3)},
+		{"suspect, excused", Suspect, false, append(silent(3), Examined{p7, sights["traced"](0)}, Ticked{}, Examined{p7, sights["traced"](0)})},
 		{"fencing", Fencing, false, silent(10)},
 		{"reviving, reading the folder", Reviving, false, after(Died{Process: p7})},
 		{"reviving, starting", Reviving, false, after(Died{Process: p7}, Surveyed{Token: 1})},
@@ -88,6 +89,8 @@ func happenings() []happening {
 		{"RefusedHeard: on our link", RefusedHeard{Link: 1}},
 		{"LinkLost: ours", LinkLost{1}},
 		{"LinkLost: the peer's", LinkLost{2}},
+		{"Examined: traced by a debugger", Examined{p7, sights["traced"](0)}},
+		{"Examined: another process", Examined{p8, sights["traced"](0)}},
 		{"Died: the peer", Died{Process: p7}},
 		{"Died: another process", Died{Process: p8}},
 		{"Started", Started{p7}},
@@ -126,9 +129,18 @@ func (s situation) reach() (*Machine, time.Duration) {
 		if _, tick := e.(Ticked); tick {
 			now = m.Deadline()
 		}
-		m.Step(now, e)
+		seeAsleep(m, now, m.Step(now, e))
 	}
 	return m, now
+}
+
+// seeAsleep answers every Examine: there was a chance to speak.
+func seeAsleep(m *Machine, now time.Duration, actions []Action) {
+	for _, a := range actions {
+		if x, ok := a.(Examine); ok {
+			m.Step(now, Examined{x.Process, sights["asleep"](now)})
+		}
+	}
 }
 
 // TestEveryPhaseMeetsEveryEvent walks the full product: no panic, no illegal

@@ -25,6 +25,11 @@ const (
 	stopDoesNotKill
 	backoffIgnored
 	holderNotChecked
+	starvationUnseen
+	debuggerUnseen
+	freezerUnseen
+	stopTakenForDebugger
+	spinTakenForHunger
 	brokenCount
 )
 
@@ -52,6 +57,11 @@ var variants = [brokenCount]Variant{
 	stopDoesNotKill:        {"stop-does-not-kill", "P6", "a member that ends the pair does not kill the peer after the grace time"},
 	backoffIgnored:         {"backoff-ignored", "P8", "every revival is immediate"},
 	holderNotChecked:       {"holder-not-checked", "P9", "a HELLO counts though its speaker does not hold the name"},
+	starvationUnseen:       {"starvation-unseen", "P5", "one that wants to run and gets no time is taken for one that sleeps"},
+	debuggerUnseen:         {"debugger-unseen", "P5", "a debugger is not seen"},
+	freezerUnseen:          {"freezer-unseen", "P5", "a frozen cgroup is not seen"},
+	stopTakenForDebugger:   {"stop-taken-for-debugger", "P2", "whoever is stopped is taken for one that is being debugged"},
+	spinTakenForHunger:     {"spin-taken-for-hunger", "P2", "the time that a process gets is not seen, so that one that spins seems to starve"},
 }
 
 // Variants lists what can be broken.

@@ -198,6 +198,8 @@ func (c *checker) killing(w *world, by, victim int32) {
 		c.fail(w, "P5", fmt.Sprintf("process %d of %s is killed in its birth", victim, names[q.name]))
 	case c.heldFrom(w, p, q.name):
 		c.fail(w, "P5", names[q.name]+" is held and is killed")
+	case q.excusedNow() && w.innocent(q):
+		c.fail(w, "P5", fmt.Sprintf("process %d of %s is killed, and could not run", victim, names[q.name]))
 	}
 }
 
@@ -304,6 +306,10 @@ func (w *world) due(x int32) {
 func (c *checker) dueHang(w *world, id int32) {
 	p := &w.procs[id]
 	guard := w.folder.lock[1-p.name]
+	if p.state < dying && p.excusedNow() || p.excusedAt != never && p.excusedAt > w.now-hangBound {
+		w.push(item{at: w.now + hangBound, kind: itemCheck, x: 2 + 2*id}) // from the end of its excuse on
+		return
+	}
 	if p.state >= dying || guard < 0 || w.procs[guard].okSince > w.now-hangBound || p.okSince != never && p.still == 0 {
 		return
 	}

@@ -12,6 +12,7 @@
 //   - faults.go   what can go wrong, and how often
 //   - world.go    the queue of what happens next
 //   - process.go  processes: birth, death, standing still
+//   - limbo.go    why a process stands still, and what shows of it
 //   - socket.go   connections
 //   - folder.go   name locks and records
 //   - driver.go   what stands between a machine and its system, as the real one

@@ -155,6 +155,8 @@ func (w *world) do(id int32, action protocol.Action) {
 		w.hangUp(c, side)
 	case protocol.TakeSurvey:
 		w.push(item{at: aside, kind: itemRead, p: id, event: protocol.Surveyed{Token: a.Token}})
+	case protocol.Examine:
+		w.push(item{at: aside, kind: itemLook, p: id, event: protocol.Examined{Process: a.Process}})
 	case protocol.Spawn:
 		w.check.spawning(w, id)
 		w.push(item{at: aside, kind: itemSpawn, p: id})

@@ -19,6 +19,9 @@ type Faults struct {
 	SpawnFails  float64       // of a start
 	SpawnExits  float64       // of a started process: that it ends at once
 	SlowBoot    float64       // of a started process: that it takes seconds
+	Unreadable  float64       // of a look at a process: that nothing can be seen
+	Wakes       float64       // of a look at one that sleeps: that it happens to be awake
+	Misses      float64       // of a look at one that wants to run: that it misses that
 	StoreFails  float64       // of a stored goodbye
 	Teardown    time.Duration // longest time a death takes
 	MessageTime time.Duration // longest time of an ordinary message or completion
@@ -31,6 +34,7 @@ func DefaultFaults() Faults {
 		Clustered: 0.5, PlainPair: 0.2, Alone: 0.2,
 		SlowMessage: 0.05, SlowBy: 20 * time.Millisecond, LateTimer: 0.02,
 		SpawnFails: 0.05, SpawnExits: 0.03, SlowBoot: 0.03, StoreFails: 0.01,
+		Unreadable: 0.01, Wakes: 0.05, Misses: 0.002,
 		Teardown: 120 * time.Millisecond, MessageTime: 2 * time.Millisecond,
 	}
 }
@@ -60,6 +64,9 @@ const (
 	impersonate                  // a process that does not hold the name says HELLO
 	visit                        // a person starts the member and ends it soon (SIGTERM)
 	startAgainstStop             // a person starts a member in the middle of a stop
+	starve                       // other processes leave it no time, for a while
+	freeze                       // its cgroup is frozen for a while
+	debug                        // a debugger stops it for a while
 	deedCount
 )
 
@@ -68,12 +75,14 @@ var deedNames = [...]string{
 	suspend: "suspend", sicken: "sicken", leave: "leave", stopHere: "ctrl-c", stopTwice: "ctrl-c-twice", stopFolder: "stop",
 	hold: "hold", unhold: "unhold", start: "start", startTwice: "start-twice", removeSocket: "remove-socket",
 	folderAway: "folder-away", spawnsFail: "spawns-fail", impersonate: "impersonate", visit: "visit", startAgainstStop: "start-against-stop",
+	starve: "starve", freeze: "freeze", debug: "debug",
 }
 
 // weights: how often a deed is drawn, relative to the others.
 var weights = [deedCount]int{
 	kill: 20, killAtAction: 12, standStill: 10, stopForEver: 6, stall: 5, suspend: 2, sicken: 4, leave: 4, stopHere: 2, stopTwice: 1,
 	stopFolder: 2, hold: 5, unhold: 3, start: 8, startTwice: 3, removeSocket: 3, folderAway: 3, spawnsFail: 3, impersonate: 4, visit: 5, startAgainstStop: 2,
+	starve: 8, freeze: 4, debug: 4,
 }
 
 // happening is one deed at its time.
@@ -121,6 +130,8 @@ func drawHappening(r *rand.Rand, f Faults, p plan) happening {
 	switch h.deed {
 	case hold:
 		h.lasts = time.Second + upTo(r, 10*time.Second)
+	case starve, freeze, debug:
+		h.lasts = min(upTo(r, 12*time.Second), f.Quiet+4*time.Second-h.at)
 	case visit:
 		h.lasts = 10*time.Millisecond + upTo(r, 200*time.Millisecond)
 	case stall, standStill:

@@ -120,7 +120,7 @@ var leftOut = map[string]bool{
 // spans are durations, not points in time.
 var spans = map[string]bool{
 	"timeout": true, "confirm": true, "credit": true, "minimum": true, "window": true, "redial": true, "HeldFor": true,
-	"Age": true, "Heartbeat": true, "late": true,
+	"CPU": true, "RunDelay": true, "cpu": true, "Age": true, "Heartbeat": true, "late": true,
 }
 
 type countedField struct {

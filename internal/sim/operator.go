@@ -17,7 +17,7 @@ func (w *world) deed(h happening) {
 	id := w.current(h.name)
 	w.tellDeed(h, id)
 	switch h.deed {
-	case leave, stopHere, stopTwice, kill, killAtAction, standStill, stopForEver, sicken:
+	case leave, stopHere, stopTwice, kill, killAtAction, standStill, stopForEver, sicken, starve, freeze, debug:
 		if id >= 0 {
 			w.deedTo(id, h)
 		}
@@ -61,11 +61,20 @@ func (w *world) deedTo(id int32, h happening) {
 	case killAtAction:
 		p.killAt = 1 + h.which
 	case standStill:
-		w.stand(id, h.lasts)
+		w.stand(id, stopped, h.lasts)
+	case starve:
+		w.stand(id, starved, h.lasts)
+	case freeze:
+		w.stand(id, frozen, h.lasts)
+	case debug:
+		w.stand(id, traced, h.lasts)
 	case stopForEver:
-		w.stand(id, never)
+		w.stand(id, stopped, never)
 		w.check.hung(w, id)
 	case sicken:
+		if !p.sick {
+			p.spins, p.runsSince = h.which%2 == 0, w.now
+		}
 		p.sick, p.okSince = true, never
 		w.check.hung(w, id)
 	case leave:
@@ -97,7 +106,7 @@ func (w *world) stallAll(lasts time.Duration) {
 	for i := range w.procs {
 		if p := &w.procs[i]; p.state < dying {
 			w.check.hurt(w, int32(i), stall)
-			w.stand(int32(i), lasts+w.upTo(100*time.Millisecond))
+			w.stand(int32(i), starved, lasts+w.upTo(100*time.Millisecond))
 		}
 	}
 }

@@ -36,7 +36,13 @@ type process struct {
 	sick       bool // its application is stuck
 	leaving    bool // it has announced its end
 	listening  bool
-	still      int  // how many reasons it has to stand still
+	spins      bool              // it is sick in that it turns on the spot; else it sleeps
+	still      int               // how many reasons it has to stand still
+	limbo      [limboCount]uint8 // how many of each kind
+	excusedAt  time.Duration     // when an excuse ended last; never: there was none
+	guiltyAt   time.Duration     // when it stood still last without an excuse; never: it did not
+	cpu        time.Duration     // the time that it has used, before runsSince
+	runsSince  time.Duration
 	doomed     bool // it ends right after its birth
 	parent     int32
 	killAt     uint8 // 1 + the kind of action at which it is killed
@@ -77,7 +83,7 @@ func (w *world) bear(name int, kind procKind, revived bool, parent int32) int32 
 	id := int32(len(w.procs))
 	p := process{
 		name: name, kind: kind, revived: revived, parent: parent, born: w.now,
-		heldSince: never, okSince: never, diedAt: never, begunAt: never, timerAt: never, readAt: -1, lockReadAt: -1,
+		excusedAt: never, guiltyAt: never, heldSince: never, okSince: never, diedAt: never, begunAt: never, timerAt: never, readAt: -1, lockReadAt: -1,
 		random: uint64(id)*7919 + 1,
 	}
 	if kind == plainOne && w.alive(name) > 0 {
@@ -115,7 +121,7 @@ func (w *world) newMachine(id int32) protocol.Machine {
 	}
 	return *protocol.New(protocol.Config{
 		Self: names[p.name], Peer: names[1-p.name], PID: 1000 + int(id), Generation: p.generation,
-		Heartbeat: heartbeat, Timeout: timeout, StartTimeout: startTimeout, Grace: grace, Patience: patience,
+		UnsureLimit: unsureLimit, Heartbeat: heartbeat, Timeout: timeout, StartTimeout: startTimeout, Grace: grace, Patience: patience,
 		Restart: policy, PlainPermitted: w.plan.plain, Random: w.jitter(id),
 	})
 }
@@ -186,23 +192,34 @@ func (w *world) release(id int32) {
 }
 
 // stand makes a process stand still for a while, or for ever.
-func (w *world) stand(id int32, lasts time.Duration) {
+func (w *world) stand(id int32, why limbo, lasts time.Duration) {
 	p := &w.procs[id]
+	if p.spins && p.still == 0 {
+		p.cpu += w.now - p.runsSince
+	}
 	p.still++
+	p.limbo[why]++
 	p.okSince = never
 	if lasts < never {
-		w.push(item{at: w.now + lasts, kind: itemResume, p: id})
+		w.push(item{at: w.now + lasts, kind: itemResume, p: id, x: int32(why)})
 	}
 }
 
-func (w *world) resume(id int32) {
+func (w *world) resume(id int32, why limbo) {
 	p := &w.procs[id]
-	if p.state >= dying || p.still == 0 {
+	if p.state >= dying || p.limbo[why] == 0 {
 		return
+	}
+	p.limbo[why]--
+	if why == stopped {
+		p.guiltyAt = w.now
+	} else {
+		p.excusedAt = w.now
 	}
 	if p.still--; p.still > 0 {
 		return
 	}
+	p.runsSince = w.now
 	w.tell(id, "runs again", "")
 	if p.begun && !p.sick {
 		p.okSince = w.now

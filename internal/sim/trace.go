@@ -54,7 +54,7 @@ func (w *world) tellDeed(h happening, id int32) {
 func (h happening) String() string {
 	s := fmt.Sprintf("%s %s", deedNames[h.deed], names[h.name])
 	switch h.deed {
-	case standStill, stall, suspend, hold, folderAway, spawnsFail:
+	case standStill, starve, freeze, debug, stall, suspend, hold, folderAway, spawnsFail:
 		s += fmt.Sprintf(" for %v", h.lasts.Round(time.Millisecond))
 	}
 	return s
@@ -88,6 +88,9 @@ func (w *world) eventText(e protocol.Event) string {
 		return fmt.Sprintf("Greeted %d %s healthy=%v", e.Link, w.processText(e.Process), e.Hello.Healthy)
 	case protocol.PlainHeard:
 		return fmt.Sprintf("PlainHeard %d %s", e.Link, w.processText(e.Process))
+	case protocol.Examined:
+		x := e.Sample
+		return fmt.Sprintf("Examined %s %dR %dT cpu=%v %s%s%s", w.processText(e.Process), x.Runnable, x.Stopped, x.CPU, x.Tracer, x.Frozen, x.Err)
 	case protocol.Died:
 		return "Died " + w.processText(e.Process)
 	case protocol.Started:
@@ -107,6 +110,8 @@ func (w *world) actionText(a protocol.Action) string {
 		return "*" + string(a.Notice.Kind)
 	case protocol.Send:
 		return fmt.Sprintf("Send %d %s", a.Link, strings.TrimPrefix(fmt.Sprintf("%T", a.Message), "wire."))
+	case protocol.Examine:
+		return "Examine " + w.processText(a.Process)
 	case protocol.Kill:
 		return "KILL " + w.processText(a.Process)
 	}

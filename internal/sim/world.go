@@ -11,6 +11,7 @@ import (
 const (
 	heartbeat    = time.Second
 	timeout      = 2 * time.Second
+	unsureLimit  = 30 * time.Second
 	startTimeout = 10 * time.Second
 	grace        = 5 * time.Second
 	patience     = time.Second
@@ -54,6 +55,7 @@ const (
 	itemArrive                    // a line arrives at one end of a connection
 	itemEnd                       // the end of the connection arrives
 	itemRead                      // a survey reads the folder
+	itemLook                      // a process is examined
 	itemSpawn                     // fork and exec
 	itemRecord                    // the start is recorded
 	itemStore                     // the rename of a goodbye
@@ -185,7 +187,7 @@ func (w *world) happen(it item) {
 		w.proveDead(it.p)
 		return
 	case itemResume:
-		w.resume(it.p)
+		w.resume(it.p, limbo(it.x))
 		return
 	case itemVisitEnds:
 		w.visitEnds(it.p)
@@ -224,6 +226,8 @@ func (w *world) happenTo(it item) {
 		w.ended(it)
 	case itemRead:
 		w.read(it)
+	case itemLook:
+		w.examine(it)
 	case itemSpawn:
 		w.spawn(it.p)
 	case itemRecord:
