@@ -23,7 +23,9 @@ type guardOptions struct {
 	json bool
 
 	heartbeat, timeout, startTimeout, grace time.Duration
+	unsureLimit, starveLimit                time.Duration
 	backoff, backoffMax, stable             time.Duration
+	dump                                    bool
 }
 
 func newGuard() *cobra.Command {
@@ -47,6 +49,9 @@ func newGuard() *cobra.Command {
 	jsonFlag(cmd, &o.json, "print events as JSON, one a line")
 	f.DurationVar(&o.heartbeat, "heartbeat", 0, "how often a sign of life is sent (default 1s)")
 	f.DurationVar(&o.timeout, "timeout", 0, "silence that makes the peer suspect (default 2s, or twice the heartbeat)")
+	f.DurationVar(&o.unsureLimit, "unsure-limit", 0, "silence after which a peer is judged that cannot be looked at (default 30s)")
+	f.DurationVar(&o.starveLimit, "starve-limit", 0, "silence after which a peer is judged that gets no processor time; 0: never (default 0)")
+	f.BoolVar(&o.dump, "dump", false, "make a hung peer say what it was doing, and keep that as NAME.dump, before it is killed")
 	f.DurationVar(&o.startTimeout, "start-timeout", 0, "how long a started peer may be silent before that is reported (default 10s)")
 	f.DurationVar(&o.grace, "grace", 0, "how long the peer has to end after a stop before it is killed (default 5s)")
 	f.DurationVar(&o.backoff, "backoff", 0, "delay before the second revival in a row, then doubled; 0: always at once (default 500ms)")
@@ -108,6 +113,7 @@ func (o *guardOptions) config(cmd *cobra.Command, self, peer string, command []s
 	return pairguard.Config{
 		Self: self, Peer: peer, Command: command, Dir: o.dir,
 		Heartbeat: o.heartbeat, Timeout: o.timeout, StartTimeout: o.startTimeout, Grace: o.grace,
+		UnsureLimit: o.unsureLimit, StarveLimit: o.starveLimit, Dump: o.dump,
 		Backoff: o.backoff, BackoffMax: o.backoffMax, Stable: o.stable,
 	}, nil
 }
@@ -131,6 +137,8 @@ func (o *guardOptions) check(cmd *cobra.Command) error {
 	}{
 		{"heartbeat", &o.heartbeat, 0},
 		{"timeout", &o.timeout, 0},
+		{"unsure-limit", &o.unsureLimit, 0},
+		{"starve-limit", &o.starveLimit, -1}, // the library's word for never
 		{"start-timeout", &o.startTimeout, 0},
 		{"grace", &o.grace, time.Nanosecond},
 		{"backoff", &o.backoff, -1}, // the library's word for "always at once"
