@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -25,13 +26,14 @@ import (
 //
 //	figures N FILE          FILE is the JSON of N rounds in which every promise held
 //	inbrowser PAGE FILE     a browser finds the figures of FILE in PAGE
+//	interruptdrill N        interrupt a drill that has N pairs, and see that nothing is left
 func TestDrill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes about 15 s")
 	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/drill", Setup: setUp, RequireExplicitExec: true, RequireUniqueNames: true,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"figures": cmdFigures, "inbrowser": cmdInBrowser},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"figures": cmdFigures, "inbrowser": cmdInBrowser, "interruptdrill": cmdInterruptDrill},
 	})
 }
 
@@ -104,6 +106,39 @@ func cmdInBrowser(ts *testscript.TestScript, neg bool, args []string) {
 		want(ts, counts, name, fmt.Sprintf(`<dd class="zero" data-of="%s">%d</dd>`, name, n))
 	}
 	want(ts, shown, "the command that repeats it", `pairguard drill --rounds 4 --json --report 'my page.html'`)
+}
+
+func cmdInterruptDrill(ts *testscript.TestScript, neg bool, args []string) {
+	noNeg(ts, neg, args, 1)
+	cmd := exec.Command(lookPath(ts, "pairguard"), "drill", "--rounds", "1000")
+	cmd.Env = environ(ts)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	ts.Check(cmd.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	var mark string
+	until(ts, "a drill", func() bool {
+		found, err := filepath.Glob(filepath.Join(ts.Getenv("TMPDIR"), "pairguard-drill-*", "drillB"+args[0]+".sock"))
+		ts.Check(err)
+		if len(found) > 0 {
+			mark = pairdir.Variable + "=" + filepath.Dir(found[0])
+		}
+		return len(found) > 0
+	})
+	ts.Check(cmd.Process.Signal(syscall.SIGINT))
+	select {
+	case <-ended:
+	case <-time.After(scriptDeadline):
+		cmd.Process.Kill()
+		ts.Fatalf("the drill does not end")
+	}
+	if code := cmd.ProcessState.ExitCode(); code != exitFailed || stderr.String() != "pairguard: drill: interrupted; nothing of it is left\n" {
+		ts.Fatalf("the interrupted drill ended with %d and said %q", code, stderr.String())
+	}
+	if left, _ := guardProcesses(mark, "drillA"+args[0], "drillB"+args[0]); len(left) > 0 {
+		ts.Fatalf("left: %v", left)
+	}
 }
 
 func want(ts *testscript.TestScript, text, where, what string) {
