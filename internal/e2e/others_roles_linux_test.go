@@ -216,13 +216,6 @@ func (s *stranger) line() string {
 	}
 }
 
-func (s *stranger) done() {
-	s.t.Helper()
-	if said := s.line(); said != "done" {
-		s.t.Error("another user", said)
-	}
-}
-
 func skipUnlessRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
