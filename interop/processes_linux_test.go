@@ -2,6 +2,8 @@ package interop
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -52,39 +54,80 @@ func processes(scene string) []process {
 	return census.scenes[scene]
 }
 
+// known is what was found out about a process once and for all: an exec can change it no more, or nobody's exec matters.
+var known = map[proc.ID]marks{}
+
+type marks struct{ scene, member string }
+
 // survey finds the processes with a mark. All of them lived at its end, at the same time: one that died while others were looked
-// for does not count.
+// for does not count, nor does one between fork and exec, which is still a copy of who started it.
 func survey() map[string][]process {
-	scenes := map[string][]process{}
-	var found []*proc.Handle
-	var marks []process
-	var where []string
+	before := map[proc.ID]marks{}
 	folders, _ := filepath.Glob("/proc/[0-9]*")
 	for _, folder := range folders {
-		environ, err := os.ReadFile(filepath.Join(folder, "environ"))
-		if err != nil || !bytes.Contains(environ, []byte(sceneMark+"=")) {
+		id, alive := identify(folder)
+		if !alive {
 			continue
 		}
-		exe, err := os.Readlink(filepath.Join(folder, "exe"))
-		if err != nil || isShell(exe) || variable(environ, memberMark) == "" { // no mark: a command that the test runs
-			continue
+		m, ok := known[id]
+		if !ok {
+			m, ok = readMarks(folder)
 		}
-		pid, _ := strconv.Atoi(filepath.Base(folder))
-		if h, err := proc.Open(pid); err == nil {
-			found = append(found, h)
-			marks = append(marks, process{member: variable(environ, memberMark), id: h.ID()})
-			where = append(where, variable(environ, sceneMark))
+		if ok {
+			before[id] = m
 		}
 	}
-	for i, h := range found {
-		select {
-		case <-h.Done():
-		default:
-			scenes[where[i]] = append(scenes[where[i]], marks[i])
+	known = before
+	scenes := map[string][]process{}
+	for id, m := range before {
+		if m.member == "" {
+			continue
 		}
-		h.Close()
+		if again, alive := identify("/proc/" + strconv.Itoa(id.PID)); alive && again == id {
+			scenes[m.scene] = append(scenes[m.scene], process{member: m.member, id: id})
+		}
 	}
 	return scenes
+}
+
+// forkedNotExeced is PF_FORKNOEXEC in the flags of /proc/PID/stat, field 9.
+const forkedNotExeced = 0x40
+
+// identify reads who a process is; false for one that is dead, or not yet what it is going to be.
+func identify(folder string) (id proc.ID, alive bool) {
+	id = ownID()
+	id.PID, _ = strconv.Atoi(filepath.Base(folder))
+	stat, err := os.ReadFile(folder + "/stat")
+	if err != nil {
+		return id, false
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])) // from the third on
+	flags, _ := strconv.Atoi(fields[6])
+	id.Start, _ = strconv.ParseUint(fields[19], 10, 64)
+	return id, fields[0] != "Z" && fields[0] != "X" && flags&forkedNotExeced == 0
+}
+
+// ownID is what the IDs of all processes have in common.
+var ownID = sync.OnceValue(func() proc.ID {
+	id, err := proc.Self()
+	if err != nil {
+		panic(err)
+	}
+	return id
+})
+
+// readMarks reads a process's marks; false when they may still change.
+func readMarks(folder string) (marks, bool) {
+	environ, err := os.ReadFile(folder + "/environ")
+	if err != nil {
+		return marks{}, errors.Is(err, fs.ErrPermission)
+	}
+	exe, err := os.Readlink(folder + "/exe")
+	if err != nil {
+		return marks{}, errors.Is(err, fs.ErrNotExist) // a thread of the kernel
+	}
+	m := marks{scene: variable(environ, sceneMark), member: variable(environ, memberMark)}
+	return m, !isShell(exe) || m.scene == ""
 }
 
 func isShell(exe string) bool {

@@ -59,7 +59,7 @@ func TestPublishedClassHealthy(t *testing.T) {
 	s.linked()
 	qt, guard := s.one("qt"), s.one("guard")
 	s.throughout("both live on", 90*time.Second, func() bool { return s.one("qt") == qt && s.one("guard") == guard })
-	if n := s.count(pairguard.PeerHung, pairguard.PeerDead, pairguard.PeerSuspect); n != 0 {
+	if n := s.count(pairguard.PeerHung, pairguard.PeerDead); n != 0 {
 		t.Errorf("%d judgements of a healthy peer", n)
 	}
 }
@@ -119,7 +119,7 @@ func TestPublishedClassFirst(t *testing.T) {
 	s.throughout("a silent peer that never linked lives", 20*time.Second, func() bool { return s.one("qt") == qt })
 	s.signal(qt, syscall.SIGCONT)
 	s.calm(begin)
-	if n := s.count(pairguard.PeerHung, pairguard.PeerDead, pairguard.PeerSuspect); n != 0 || s.one("qt") != qt {
+	if n := s.count(pairguard.PeerHung, pairguard.PeerDead); n != 0 || s.one("qt") != qt {
 		t.Errorf("%d judgements of a peer that cannot be judged", n)
 	}
 	s.act()

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,10 +25,9 @@ type scene struct {
 	t      *testing.T
 	root   string // short: sockets lie below it
 	env    []string
-	grace  time.Time            // events before it are of an earlier act
-	single []string             // members of which no two processes may be seen at a time
-	twice  map[string][]proc.ID // those of which two were seen at the last look
-	waits  map[string]chan int  // exit codes of what start began last
+	grace  time.Time           // events before it are of an earlier act
+	single []string            // members of which no two processes may be seen at a time
+	waits  map[string]chan int // exit codes of what start began last
 }
 
 // newScene makes the folder; env is what its programs get beside the test's own environment.
@@ -42,7 +40,7 @@ func newScene(t *testing.T) *scene {
 	if err := os.Mkdir(filepath.Join(root, "t"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s := &scene{t: t, root: root, twice: map[string][]proc.ID{}, waits: map[string]chan int{}}
+	s := &scene{t: t, root: root, waits: map[string]chan int{}}
 	for _, v := range os.Environ() {
 		if name, _, _ := strings.Cut(v, "="); name != "TMPDIR" && !strings.HasPrefix(name, "PAIRGUARD_") || name == "PAIRGUARD_TEST_RUN" {
 			s.env = append(s.env, v)
@@ -180,16 +178,13 @@ func (s *scene) throughout(what string, span time.Duration, check func() bool) {
 	}
 }
 
-// watch is called at every look: two processes of a member that must be single are a broken promise. A second one that is gone at
-// the next look was the member itself, between fork and exec.
+// watch is called at every look: two processes of a member that must be single are a broken promise, however short.
 func (s *scene) watch() {
 	s.t.Helper()
 	for _, name := range s.single {
-		all := s.all(name)
-		if len(all) > 1 && slices.Equal(all, s.twice[name]) {
+		if all := s.all(name); len(all) > 1 {
 			s.t.Errorf("two processes of %s at a time: %v", name, all)
 		}
-		s.twice[name] = all
 	}
 }
 
