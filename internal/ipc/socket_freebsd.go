@@ -1,9 +1,13 @@
 package ipc
 
-import "golang.org/x/sys/unix"
+import (
+	"unsafe"
 
-// Relies on: LOCAL_PEERCRED (user). The number of the process, which FreeBSD 13
-// puts into the same structure, is not read yet. Written by the book, not run.
+	"golang.org/x/sys/unix"
+)
+
+// Relies on: LOCAL_PEERCRED (user), with the number of the process in the last field
+// of the same structure (FreeBSD 13). Written by the book, not run.
 
 func socket() (int, error) {
 	return unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
@@ -23,5 +27,8 @@ func credentials(fd int) (uid, pid int, err error) {
 	if err != nil {
 		return -1, 0, err
 	}
-	return int(c.Uid), 0, nil
+	// cr_pid shares its place with a pointer that was never used, and is 0 before
+	// FreeBSD 13: unknown.
+	pid = int(*(*int32)(unsafe.Add(unsafe.Pointer(c), unsafe.Sizeof(*c)-unsafe.Sizeof(uintptr(0)))))
+	return int(c.Uid), max(pid, 0), nil
 }

@@ -12,8 +12,8 @@
 // Go poller: one goroutine for all handles, none when there are none, no thread
 // and no timer. Nothing runs while nothing dies.
 //
-// On Windows the system's thread pool waits for up to 63 handles a thread. macOS
-// and FreeBSD are not written yet and say so: [ErrNotSupported].
+// On Windows the system's thread pool waits for up to 63 handles a thread; on macOS
+// and FreeBSD one thread waits on a kqueue for all of them, while there are any.
 //
 // # Examination
 //
