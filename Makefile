@@ -11,13 +11,16 @@ BREAK ?=
 DEEDS ?= 2
 STATES ?= 6000000
 
-.PHONY: help test check build sim chaos starve exhaustive fuzz readme-test seed-claims
+.PHONY: help test test-windows check build sim chaos starve exhaustive fuzz readme-test seed-claims
 
 help: ## show the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 test: ## everything that has to hold, on this machine: check, then all tests with the race detector
 	@scripts/test.sh
+
+test-windows: ## the tests of the Windows side under wine, which is fetched; ROUNDS says how often
+	@scripts/test-windows.sh
 
 check: ## format, vet and build for every system, staticcheck, the rules of the house
 	@scripts/check.sh

@@ -29,7 +29,7 @@ func playPlainPeer(own, other string) {
 		if pipe, ok := connect(other); ok {
 			ping(pipe)
 		}
-		time.Sleep(100 * time.Millisecond) //nolint // the program's own pace
+		<-time.After(100 * time.Millisecond)
 	}
 }
 
@@ -54,7 +54,7 @@ func accept(name *uint16) windows.Handle {
 }
 
 // serve reads one client, whose bytes mean nothing, and disconnects it at the end
-// as QLocalSocket does. A client that says "leave me" is disconnected at once.
+// as QLocalSocket does.
 func serve(pipe windows.Handle) {
 	go func() {
 		defer func() {
