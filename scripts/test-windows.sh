@@ -22,7 +22,7 @@ unset PAIRGUARD_DIR PAIRGUARD_TEST_WITHOUT DISPLAY WAYLAND_DISPLAY WINEPREFIX
 export WINEPREFIX=$home/prefix WINEDEBUG=-all WINEDLLOVERRIDES='mscoree=;mshtml='
 export WINESERVER=$programs/wineserver64 WINELOADER=$programs/wine64
 
-wine() { timeout -k 5 "$1" "$programs/wine64" "${@:2}" </dev/null; }
+wine() { timeout -k 5 "$1" "$programs/wine64" "${@:2}" </dev/null 9>&-; }
 stop_wine() { timeout -k 5 20 "$WINESERVER" -k >/dev/null 2>&1; }
 
 # fetch unpacks the packages and lets the two ELF programs find their own C library.
@@ -84,13 +84,16 @@ prepare() {
 run=$(mktemp -d "${TMPDIR:-/tmp}/pgwXXXXXX") || exit 1
 finish() {
 	[ -n "${keeper:-}" ] && kill "$keeper" 2>/dev/null
-	[ -x "$WINESERVER" ] && stop_wine
+	[ -n "${keeper:-}" ] && stop_wine # ours: nobody else's run is ended
 	rm -rf "$run"
 }
 trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+mkdir -p "$(dirname "$home")" || die "the folder of $home cannot be made"
+exec 9>"$home.lock"
+flock -w 1800 9 || die "another run uses $home and does not end"
 if [ ! -f "$home/.ready" ]; then
 	[ -x "$WINESERVER" ] && stop_wine
 	fetch
@@ -101,7 +104,7 @@ stop_wine # whatever an earlier run has left
 # wine's own services end with the last program, and start again with the next one, as heirs of its output, for whose end go test then
 # waits. One program that does nothing keeps them.
 mkfifo "$run/never" || exit 1
-"$programs/wine64" cmd /c 'set /p x=' <>"$run/never" >/dev/null 2>&1 &
+"$programs/wine64" cmd /c 'set /p x=' <>"$run/never" >/dev/null 2>&1 9>&- &
 keeper=$!
 
 say "== building the commands"
