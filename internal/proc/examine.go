@@ -44,8 +44,8 @@ type Tracer struct {
 // String is "gdb (process 123)", or empty when there is no tracer.
 func (t Tracer) String() string {
 	switch {
-	case t.PID == 0:
-		return ""
+	case t.PID == 0: // none, or not told which
+		return t.Name
 	case t.Name == "":
 		return "process " + strconv.Itoa(t.PID)
 	}

@@ -42,6 +42,11 @@ func play(role []string) {
 	case "wait":
 		fmt.Println("ready")
 		select {}
+	case "spin":
+		fmt.Println("ready")
+		for n := 0; ; n++ {
+			_ = n
+		}
 	case "idle":
 		select {}
 	case "exit":
@@ -408,4 +413,55 @@ func TestCapabilitiesTellOfAJobThatKeeps(t *testing.T) {
 		wantLine(t, "in a job", said, want)
 		end()
 	}
+}
+
+// examine looks until a look satisfies, since a process that was just frozen or
+// started may not have got there yet.
+func examine(t *testing.T, h *Handle, what string, ok func(Examination) bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(10 * time.Second); ; {
+		x, err := h.Examine()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok(x) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("not seen: %s: %+v", what, x)
+		}
+	}
+}
+
+func TestExamine(t *testing.T) {
+	h, said := startRole(t, "wait")
+	wantLine(t, "it runs", said, "ready")
+	examine(t, h, "all asleep", func(x Examination) bool {
+		return x.Threads > 1 && x.Runnable == 0 && x.Blocked == 0 && x.Tracer.String() == "" && x.FrozenKnown && x.CPUKnown
+	})
+	if err := h.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	examine(t, h, "frozen is not runnable", func(x Examination) bool { return x.Runnable == 0 })
+	if err := h.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	wantDone(t, h)
+	if _, err := h.Examine(); !errors.Is(err, ErrGone) {
+		t.Errorf("examining the dead: %v, want ErrGone", err)
+	}
+}
+
+func TestExamineASpinningProcess(t *testing.T) {
+	h, said := startRole(t, "spin")
+	wantLine(t, "it runs", said, "ready")
+	before, err := h.Examine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	examine(t, h, "its processor time grows", func(x Examination) bool { return x.CPU-before.CPU > 50*time.Millisecond })
 }
