@@ -47,8 +47,7 @@ func eachClassPair(t *testing.T, test func(s *scene)) {
 // together starts one side and waits until each knows the other.
 func (s *scene) together(first string) {
 	s.t.Helper()
-	gate <- struct{}{}
-	defer func() { <-gate }()
+	defer s.pass()()
 	s.start(first)
 	s.told("A", pairguard.PeerUp)
 	s.told("B", pairguard.PeerUp)
@@ -74,6 +73,7 @@ func (s *scene) reunited(name string, old proc.ID, since time.Time) {
 
 func TestClassHealthy(t *testing.T) {
 	eachClassPair(t, func(s *scene) {
+		s.urgent = true
 		s.together("A")
 		a, b := s.one("A"), s.one("B")
 		s.throughout("both live on", 90*time.Second, func() bool { return s.one("A") == a && s.one("B") == b })

@@ -32,8 +32,7 @@ func newPlainScene(t *testing.T, qtFlags ...string) *scene {
 // linked starts our side first and waits until both know each other: a program that finds us at its start opens its link.
 func (s *scene) linked() {
 	s.t.Helper()
-	gate <- struct{}{}
-	defer func() { <-gate }()
+	defer s.pass()()
 	s.start("guard")
 	s.told("qt:B", pairguard.PeerUp)
 	s.settled("qt", "guard")
@@ -56,6 +55,7 @@ func (s *scene) calm(since time.Time) {
 
 func TestPublishedClassHealthy(t *testing.T) {
 	s := newPlainScene(t)
+	s.urgent = true
 	s.linked()
 	qt, guard := s.one("qt"), s.one("guard")
 	s.throughout("both live on", 90*time.Second, func() bool { return s.one("qt") == qt && s.one("guard") == guard })

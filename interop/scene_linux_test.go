@@ -28,6 +28,7 @@ type scene struct {
 	grace  time.Time           // events before it are of an earlier act
 	single []string            // members of which no two processes may be seen at a time
 	waits  map[string]chan int // exit codes of what start began last
+	urgent bool                // it takes longest, so it starts first
 }
 
 // newScene makes the folder; env is what its programs get beside the test's own environment.
@@ -101,6 +102,15 @@ func (s *scene) start(name string) {
 
 // gate lets a few scenes start at a time, so that those that measure times do not measure the others' starts.
 var gate = make(chan struct{}, 6)
+
+// pass waits at the gate, unless the scene is urgent, and returns how to leave it.
+func (s *scene) pass() (leave func()) {
+	if s.urgent {
+		return func() {}
+	}
+	gate <- struct{}{}
+	return func() { <-gate }
+}
 
 // close ends what a test that failed half-way has left.
 func (s *scene) close() {
