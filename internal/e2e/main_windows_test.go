@@ -34,10 +34,10 @@ const (
 )
 
 // awayLimit is how long a peer may be away at most, with the defaults: what is
-// promised, and on wine the second that a process may take to start there.
+// promised, and on wine the seconds that a process may take to start there.
 var awayLimit = func() time.Duration {
 	if windows.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil {
-		return 4 * time.Second
+		return 6 * time.Second
 	}
 	return 3 * time.Second
 }()
