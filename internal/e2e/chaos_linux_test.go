@@ -271,24 +271,33 @@ func (c *chaos) leaveAndReturn() error {
 	return c.start(name, pid)
 }
 
-// start is a person who starts a member again. While the old one is still going the
-// name is taken; when another one has it, there is nothing left to do.
+// start is a person who starts a member again, and sees to it that it has begun its
+// life: before that its leave stands. While the old one is still going the name is
+// taken; when another one has it, there is nothing left to do.
 func (c *chaos) start(name string, old int) error {
 	for range 100 {
 		a, err := c.Guard(name, c.pair.Peer(name), "--backoff", "0")
 		if err != nil {
 			return err
 		}
-		select {
-		case <-a.Done():
-			if now := c.pair.Observer.Holder(name); a.ExitCode() == 0 || now != 0 && now != old {
-				return nil
-			}
-		case <-time.After(150 * time.Millisecond):
+		ctx, ended := context.WithCancel(c.ctx)
+		go func() { <-a.Done(); ended() }()
+		err = c.AwaitProcesses(ctx, name+" begins its life", func([]stage.Process) bool { return c.begun(name, a.PID()) })
+		ended()
+		if err == nil {
+			return nil
+		}
+		if now := c.pair.Observer.Holder(name); now != 0 && now != old {
 			return nil
 		}
 	}
 	return fmt.Errorf("%s cannot be started", name)
+}
+
+// begun: the newest life of the name is that of the process.
+func (c *chaos) begun(name string, pid int) bool {
+	life, err := os.ReadFile(filepath.Join(c.Dir, name+".life"))
+	return err == nil && (strings.Contains(string(life), fmt.Sprintf(`"pid":%d,`, pid)) || strings.Contains(string(life), fmt.Sprintf(`"PID":%d,`, pid)))
 }
 
 // exit makes one end by itself: SIGQUIT is a crash that the process itself makes.

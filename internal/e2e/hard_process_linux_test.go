@@ -106,7 +106,7 @@ func TestPeerInStateD(t *testing.T) {
 	t.Parallel()
 	tr := newTrial(t)
 	silent := newSilentDisk(t, filepath.Join(tr.Root, "silent"))
-	p := tr.oddGuards("blocks", "--backoff", "0")
+	p := tr.oddGuards("blocks", "--backoff", "0", "--unsure-limit", "3s")
 	tr.must(p.AwaitUp(tr.ctx))
 	old := p.Observer.Holder("procB")
 	tr.must(syscall.Kill(old, syscall.SIGUSR1))
