@@ -219,7 +219,7 @@ func TestClassHundredKills(t *testing.T) {
 			old := s.one(victim)
 			s.act()
 			s.signal(old, syscall.SIGKILL)
-			slowest = max(slowest, s.replaced(victim, old, revivalTime))
+			slowest = max(slowest, s.replaced(victim, old, patience)) // what is promised here is that there are two again
 			s.told(victim, pairguard.PeerUp)
 			s.told(other, pairguard.PeerUp)
 			s.settled("A", "B")
