@@ -281,7 +281,9 @@ func (m *Machine) startOverdue() {
 		m.peer.reported = true
 		m.tell(PeerSilent, "it never said HELLO: until it does, it is guarded against death only")
 	}
-	m.revival.window = min(2*m.revival.window, slowestWindow)
+	if !m.held { // nothing is decided now, so this was no expiry
+		m.revival.window = min(2*m.revival.window, slowestWindow)
+	}
 	m.phaseAt = m.now + m.revival.window
 	if m.revival.speaker && !m.held {
 		m.surveyForRevival() // does it hold its name?

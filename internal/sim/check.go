@@ -102,7 +102,7 @@ func (c *checker) died(w *world, id int32) {
 		return
 	}
 	if p.holds {
-		c.excused[p.name] = !w.guarded(p.name)
+		c.excused[p.name] = !w.guarded(p.name) || w.anotherComes(id)
 	}
 	c.awaySince[p.name] = w.now
 }
@@ -112,6 +112,17 @@ func (w *world) guarded(name int) bool {
 	g := w.folder.lock[1-name]
 	return g >= 0 && w.procs[g].okSince <= w.now && !w.procs[g].leaving && w.now >= w.folder.awayUntil &&
 		w.folder.holdUntil[name] <= w.boottime() && w.now >= w.spawnFail && w.procs[g].machine.Phase() == protocol.Up
+}
+
+// anotherComes: another process of the same name lives, and stands still or is slow
+// to be born; it will have to come, since nothing is started beside it.
+func (w *world) anotherComes(id int32) bool {
+	for i := range w.procs {
+		if q := &w.procs[i]; int32(i) != id && q.name == w.procs[id].name && q.state < dying && (q.still > 0 || q.state == booting) {
+			return true
+		}
+	}
+	return false
 }
 
 // spawning: P3, P4 and P8 at the one action that starts something.
@@ -313,8 +324,8 @@ func (c *checker) dueHang(w *world, id int32) {
 	if p.state >= dying || guard < 0 || w.procs[guard].okSince > w.now-hangBound || p.okSince != never && p.still == 0 {
 		return
 	}
-	if !w.guardedThroughout(p.name, guard) || p.leaving {
-		return
+	if !w.guardedThroughout(p.name, guard) || p.leaving || w.procs[guard].machine.Phase() == protocol.Starting {
+		return // a guard that has not met it gives it the time of a start
 	}
 	c.fail(w, "P2", fmt.Sprintf("process %d of %s hangs and is not replaced within %v", id, names[p.name], hangBound))
 }
@@ -337,6 +348,10 @@ func (c *checker) dueStop(w *world, serial int32) {
 		case p.state == booting && !last:
 		case c.stop.byHand && p.kind == plainOne && (c.twoPlain || !w.met(int32(i))):
 			// Nobody can know of every copy.
+		case c.stop.byHand && c.stop.hurt && w.folder.holdUntil[1-p.name] > 0:
+			// Who began the stop stands still, and is held: nobody suspects it and looks.
+		case c.stop.byHand && p.still > 0 && !w.met(int32(i)):
+			// Nobody has met it; it reads the stop when it runs.
 		case c.stop.byHand && p.still > 0 && w.folder.lock[p.name] != int32(i):
 			// It stands still on its way to a name that another one holds.
 		case c.stop.byHand && c.stop.hurt && (p.still > 0 || p.sick || p.kind == plainOne || w.now-p.okSince < settleTime):
