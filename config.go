@@ -100,7 +100,8 @@ type Config struct {
 type settings struct {
 	Config
 	executable string
-	temporary  bool
+	temporary  bool     // the executable lies in a temporary folder
+	notes      []string // what a person should know from the start
 }
 
 // resolve fills in the defaults and rejects nonsense, in one place.
@@ -160,24 +161,48 @@ func (s *settings) resolveTimes() error {
 }
 
 func (s *settings) resolveWorld() error {
-	var err error
-	if s.WorkDir == "" {
-		if s.WorkDir, err = os.Getwd(); err != nil {
-			return fmt.Errorf("pairguard: the working directory cannot be read (%w): set Config.WorkDir", err)
-		}
-	}
-	if s.WorkDir, err = filepath.Abs(s.WorkDir); err != nil {
-		return fmt.Errorf("pairguard: working directory %q: %w", s.WorkDir, err)
-	}
 	if s.Env == nil {
 		s.Env = os.Environ()
 	}
-	s.executable, s.temporary, err = proc.Resolve(s.Command[0])
-	if err != nil {
-		return fmt.Errorf("pairguard: the peer %s cannot be started: %w", s.Peer, err)
+	if err := s.resolveWorkDir(); err != nil {
+		return err
 	}
+	var err error
+	s.executable, s.temporary, err = proc.Resolve(s.Command[0])
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("the peer %s cannot be started: %w", s.Peer, err)
+	if abs, absErr := filepath.Abs(s.Command[0]); absErr == nil && os.Getenv(revivalVariable) != "" {
+		// A person has to know at once. Who was revived comes up all the same: its
+		// name is guarded again, and the executable may come back.
+		s.executable, s.notes = abs, append(s.notes, err.Error())
+		return nil
+	}
+	return fmt.Errorf("pairguard: %w", err)
+}
+
+// resolveWorkDir falls back to the root folder where there is none any more: a
+// program that comes back elsewhere is better than one that does not.
+func (s *settings) resolveWorkDir() error {
+	if s.WorkDir == "" {
+		here, err := os.Getwd()
+		if err != nil {
+			here = rootFolder()
+			s.notes = append(s.notes, "the working directory is gone: "+s.Peer+" will be started in "+here)
+		}
+		s.WorkDir = here
+	}
+	abs, err := filepath.Abs(s.WorkDir)
+	if err != nil {
+		return fmt.Errorf("pairguard: working directory %q: %w", s.WorkDir, err)
+	}
+	s.WorkDir = abs
 	return nil
 }
+
+// rootFolder is a working directory that is always there.
+func rootFolder() string { return filepath.VolumeName(os.TempDir()) + string(filepath.Separator) }
 
 func orDefault(d *time.Duration, fallback time.Duration) {
 	if *d == 0 {

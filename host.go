@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -225,8 +227,12 @@ func (h *machineHost) spawn() (child *proc.Handle, notes []string, err error) {
 	} else {
 		defer output.Close()
 	}
+	dir, note := h.workDir()
+	if note != "" {
+		notes = append(notes, note)
+	}
 	child, err = proc.Start(proc.Spec{
-		Path: h.settings.executable, Args: h.settings.Command[1:], Dir: h.settings.WorkDir,
+		Path: h.settings.executable, Args: h.settings.Command[1:], Dir: dir,
 		Env: h.childEnv(record.Token), Output: output,
 	})
 	if err != nil {
@@ -238,6 +244,14 @@ func (h *machineHost) spawn() (child *proc.Handle, notes []string, err error) {
 		notes = append(notes, "the start of "+h.peer.String()+" could not be recorded: "+err.Error())
 	}
 	return child, notes, nil
+}
+
+// workDir is where the peer is started, and what has to be said of that.
+func (h *machineHost) workDir() (dir, note string) {
+	if _, err := os.Stat(h.settings.WorkDir); !errors.Is(err, fs.ErrNotExist) {
+		return h.settings.WorkDir, ""
+	}
+	return rootFolder(), "the working directory " + h.settings.WorkDir + " is gone: " + h.peer.String() + " is started in " + rootFolder()
 }
 
 // newToken is one that no other start has. It is no secret: who could use it wrongly

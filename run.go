@@ -148,6 +148,7 @@ func firstPatience(s settings, revived bool) time.Duration {
 // circumstances says what a person should know from the start.
 func (m *Member) circumstances(h *machineHost) string {
 	notes := append(h.claim.Notes(), proc.Capabilities()...)
+	notes = append(notes, m.settings.notes...)
 	if m.settings.temporary {
 		notes = append(notes, m.settings.executable+" lies in a temporary folder: when that is gone, "+m.settings.Peer+" cannot be started any more")
 	}
