@@ -250,7 +250,7 @@ func (m *Machine) promote() {
 func (m *Machine) plainHeard(e PlainHeard) {
 	switch {
 	case !m.cfg.PlainPermitted:
-		m.refuse(e.Link, "it does not say HELLO, which is permitted at qt: names and at addresses alone")
+		m.refuse(e.Link, "it does not say HELLO, which is permitted at qt: names alone")
 		return
 	case m.phase == Ending || m.phase == Fencing || m.graves.hold(e.Process):
 		if e.Link != m.links.in {
