@@ -22,7 +22,12 @@ func main() {
 	flag.Parse()
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	if err := run(ctx, time.Duration(*minutes*float64(time.Minute)), *only, printf); err != nil {
+	exe, err := os.Executable()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "starve:", err)
+		os.Exit(1)
+	}
+	if err := run(ctx, exe, time.Duration(*minutes*float64(time.Minute)), *only, printf); err != nil {
 		fmt.Fprintln(os.Stderr, "starve:", err)
 		os.Exit(1)
 	}
@@ -34,14 +39,14 @@ func printf(format string, args ...any) { fmt.Printf(format+"\n", args...) }
 const shortForm = 3 * time.Minute
 
 // run plays all scenes, or the one that is named, and says what broke.
-func run(ctx context.Context, watch time.Duration, only string, say func(string, ...any)) error {
+func run(ctx context.Context, exe string, watch time.Duration, only string, say func(string, ...any)) error {
 	var broken error
 	say("%-7s %-58s %8s %6s %6s %9s", "scene", "what", "watched", "kills", "late", "silence")
 	for _, s := range scenes() {
 		if only != "" && s.name != only {
 			continue
 		}
-		p := &play{scene: s, say: say, watch: time.Duration(float64(watch) * s.share)}
+		p := &play{scene: s, exe: exe, say: say, watch: time.Duration(float64(watch) * s.share)}
 		if watch < shortForm && s.within == 0 {
 			p.releases = true // waiting for a starved process to hang, and to die, takes minutes
 		}

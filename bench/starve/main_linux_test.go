@@ -2,17 +2,12 @@ package main
 
 import (
 	"context"
-	"os"
+	"path/filepath"
 	"testing"
 	"time"
-)
 
-func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "member" {
-		os.Exit(member(os.Args[2:]))
-	}
-	os.Exit(m.Run())
-}
+	"github.com/pairguard/pairguard/bench/stage"
+)
 
 // TestStarve is "make starve" in its short form: a minute of watching.
 func TestStarve(t *testing.T) {
@@ -21,7 +16,11 @@ func TestStarve(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	if err := run(ctx, time.Minute, "", t.Logf); err != nil {
+	exe := filepath.Join(t.TempDir(), "starve")
+	if err := stage.Build(ctx, exe, "github.com/pairguard/pairguard/bench/starve"); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(ctx, exe, time.Minute, "", t.Logf); err != nil {
 		t.Error(err)
 	}
 }

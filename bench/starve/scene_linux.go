@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -40,6 +41,7 @@ func scenes() []scene {
 // play is a scene on the stage.
 type play struct {
 	scene
+	exe   string // what the members are: this command
 	watch time.Duration
 	say   func(string, ...any)
 
@@ -62,6 +64,13 @@ func (p *play) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer p.pair.Observer.Close()
+	if load, busy := busyAlready(); busy && p.within > 0 {
+		p.say("%-7s no limit to how long a start may take: the machine is busy with other things (load %.1f)", p.name, load)
+		p.within = 0
+	}
+	if err := p.burden(); err != nil {
+		return err
+	}
 	if err := p.watchOver(ctx); err != nil {
 		return err
 	}
@@ -77,21 +86,10 @@ func (p *play) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// open starts the pair and then takes its processor away.
+// open starts the pair.
 func (p *play) open(ctx context.Context) error {
 	p.pair = p.stage.NewPair(nameA, nameB)
-	if err := p.begin(ctx); err != nil {
-		return err
-	}
-	return p.burden()
-}
-
-func (p *play) begin(ctx context.Context) error {
-	exe, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	if _, err := p.stage.Start(exe, "member", nameA, nameB, p.stage.Dir); err != nil {
+	if _, err := p.stage.Start(p.exe, "member", nameA, nameB, p.stage.Dir); err != nil {
 		return err
 	}
 	return p.pair.AwaitUp(ctx)
@@ -265,6 +263,16 @@ func (p *play) events(since time.Time) ([]pairguard.Event, error) {
 	}
 	all, err := folder.Events()
 	return slices.DeleteFunc(all, func(e pairguard.Event) bool { return e.Time.Before(since) }), err
+}
+
+// busyAlready: others use the machine so much that times say little.
+func busyAlready() (load float64, busy bool) {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0, false
+	}
+	_, err = fmt.Sscan(string(text), &load)
+	return load, err == nil && load > 2*float64(runtime.NumCPU())
 }
 
 // trace tells every event since then, when it is asked for.
