@@ -113,7 +113,15 @@ for command in cmd/pairguard examples/two-processes/procA examples/two-processes
 done
 go build -o "$run/testreport" ./scripts/testreport || exit 1
 export PAIRGUARD_TEST_COMMANDS="Z:${run//\//\\}\\bin"
-printf '#!/bin/sh\nexec "%s" "$@"\n' "$programs/wine64" >"$run/exec" && chmod +x "$run/exec"
+# Output goes through a file: a console host that outlives its program keeps it open, and go test would wait for the end of a pipe.
+cat >"$run/exec" <<-END && chmod +x "$run/exec" || exit 1
+	#!/bin/sh
+	out=\$(mktemp "$run/outXXXXXX") || exit 1
+	"$programs/wine64" "\$@" >"\$out" 2>&1 </dev/null
+	status=\$?
+	cat "\$out"
+	exit \$status
+END
 
 # The rules of the house and the simulation say nothing of a system.
 [ $# -gt 0 ] || set -- $(GOOS=windows go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... |
