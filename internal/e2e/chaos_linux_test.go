@@ -290,6 +290,7 @@ func (c *chaos) start(name string, old int) error {
 		if now := c.pair.Observer.Holder(name); now != 0 && now != old {
 			return nil
 		}
+		c.anchor() // the old one may be stopped, and the other one dead
 	}
 	return fmt.Errorf("%s cannot be started", name)
 }
