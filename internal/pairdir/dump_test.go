@@ -2,8 +2,8 @@ package pairdir
 
 import (
 	"os"
-	"runtime"
 	"path/filepath"
+	"runtime"
 	"testing"
 )
 
