@@ -171,7 +171,7 @@ func (m *Machine) left(generation uint64) {
 // leftChecked: a later life than the one that left has begun, and has not found us.
 // It is looked for, or answered if it has ended already.
 func (m *Machine) leftChecked(s Survey) {
-	if s.Err != "" || s.PeerLeft || s.HolderUnseen || s.Generation <= m.revival.goneWith {
+	if s.Err != "" || s.PeerLeft || s.HolderUnseen || s.Generation == 0 || s.Generation == m.revival.goneWith {
 		return
 	}
 	m.peer = counterpart{}
