@@ -162,7 +162,7 @@ func systemTags(t *testing.T, f goFile) (tags []string) {
 
 // TestDependencies keeps what a user of the library has to trust small. A new dependency is a decision: it is made here.
 func TestDependencies(t *testing.T) {
-	library := []string{"golang.org/x/sys", "github.com/Microsoft/go-winio"}
+	library := []string{"golang.org/x/sys"}
 	command := append([]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"}, library...)
 	tests := append([]string{"pgregory.net/rapid", "go.uber.org/goleak", "github.com/rogpeppe/go-internal"}, command...)
 	for _, f := range goFiles(t) {
