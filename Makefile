@@ -1,7 +1,7 @@
 # One verb for each thing that is done here. CONTRIBUTING.md says when to use which.
 
 SHELL := /bin/sh
-FUZZTIME ?= 30s
+FUZZTIME ?= 1m
 # For a long simulation: make sim SEED=1 RUNS=100000
 SEED ?= 0
 RUNS ?= 0
