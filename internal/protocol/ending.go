@@ -130,7 +130,7 @@ func (m *Machine) greetedWhileEnding(l Link, p Process, answer bool) {
 
 func (m *Machine) startedWhileEnding(p Process) {
 	if m.ending.kind == wire.Stop {
-		m.await(p, true)
+		m.await(p, !m.revival.speaker)
 	}
 	m.finishIfAlone()
 }

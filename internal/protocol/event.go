@@ -132,6 +132,9 @@ type Survey struct {
 	// Generation is that of the peer's newest life on record; 0: not known. It tells
 	// whether one that has left began anew.
 	Generation uint64
+	// Speaks: a process that our very command started for the peer's name has taken
+	// that name, so whatever it starts can be expected to say HELLO.
+	Speaks bool
 	// HeldFor is how long judging and reviving of the peer stay suspended.
 	HeldFor    time.Duration
 	HoldReason string

@@ -209,7 +209,7 @@ func (m *Machine) begun(e Begun) {
 		return
 	}
 	m.hold(e.Survey.HeldFor, e.Survey.HoldReason)
-	m.revival.speaker = e.Survey.Generation > 0
+	m.revival.speaker = e.Survey.Speaks
 	switch s := e.Survey; {
 	case s.Holder.Known():
 		m.adopt(s.Holder)

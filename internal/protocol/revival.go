@@ -139,7 +139,7 @@ func (m *Machine) surveyed(e Surveyed) {
 			return
 		}
 		m.hold(e.Survey.HeldFor, e.Survey.HoldReason)
-		m.revival.speaker = m.revival.speaker || e.Survey.Generation > 0
+		m.revival.speaker = m.revival.speaker || e.Survey.Speaks
 	} else if !m.revival.awaited {
 		m.lookAt = m.now + resurvey // somebody asked us to look, and we have not seen it yet
 	}
@@ -303,6 +303,12 @@ func (m *Machine) startChecked(s Survey) {
 	case s.Holder.Known():
 		m.dropLinks()
 		m.adopt(s.Holder)
+	case s.PeerLeft:
+		// It took its name, gave it up with a goodbye, and goes on with its own work.
+		m.tell(PeerLeft, "")
+		m.dropLinks()
+		m.peer.left, m.peer.spoke = true, false
+		m.left(s.Generation)
 	default:
 		m.silence.Expire(m.now)
 		m.suspected("it was started and has not taken its name")

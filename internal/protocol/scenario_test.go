@@ -273,6 +273,7 @@ func (a arguments) survey() (s Survey, err error) {
 	}
 	s.HolderUnseen, s.PeerLeft, s.Err = a.has("unseen"), a.has("left"), a.values["err"]
 	s.Generation, _ = strconv.ParseUint(a.values["generation"], 10, 64)
+	s.Speaks = s.Generation > 0
 	s.StopReason, s.Stopped = a.values["stop"]
 	if v, ok := a.values["held"]; ok {
 		s.HeldFor, err = time.ParseDuration(v)

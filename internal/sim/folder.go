@@ -143,6 +143,7 @@ func (w *world) readStep(s *protocol.Survey, it item, name int) {
 		now, p.survey = p.survey, now
 	}
 	s.Stopped, s.StopReason, s.PeerLeft, s.HeldFor, s.Generation = now.Stopped, now.StopReason, now.PeerLeft, now.HeldFor, now.Generation
+	s.Speaks = s.Generation > 0 // everybody here is a member
 }
 
 func (f *folder) goodbyes(w *world, name int) (s protocol.Survey) {
