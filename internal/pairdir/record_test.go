@@ -446,3 +446,35 @@ func TestSpawnIsReplacedWithAndWithoutExchange(t *testing.T) {
 		}
 	}
 }
+
+// A launcher may be slower than the next try: what it starts at last is a revival
+// all the same, as long as the life that it was to begin has not begun.
+func TestTokenOfASupersededStartRevives(t *testing.T) {
+	d := testDir(t)
+	a, b := d.mustName(t, "procA"), d.mustName(t, "procB")
+	mustClaim(t, d, a)
+	slow, quick := NewToken(1), NewToken(1)
+	mustDo(t, d.StoreSpawn(a, Spawn{Token: slow, By: someProcess, Command: "c"}))
+	mustDo(t, d.StoreSpawn(a, Spawn{Token: quick, By: someProcess, Command: "c"}))
+	for _, token := range []string{slow, quick} {
+		if revives, err := d.Revives(a, token); !revives || err != nil {
+			t.Errorf("token %s: revives is %v, %v before any life", token, revives, err)
+		}
+	}
+	if is, err := d.BecameLife(a, "c"); is || err != nil {
+		t.Errorf("became a life before one began: %v, %v", is, err)
+	}
+	if _, err := d.BeginLife(a, b, quick); err != nil {
+		t.Fatal(err)
+	}
+	for _, token := range []string{slow, quick} {
+		if revives, err := d.Revives(a, token); revives || err != nil {
+			t.Errorf("token %s: revives is %v, %v after the life has begun", token, revives, err)
+		}
+	}
+	for command, want := range map[string]bool{"c": true, "another": false} {
+		if is, err := d.BecameLife(a, command); is != want || err != nil {
+			t.Errorf("command %q became the life: %v, %v, want %v", command, is, err, want)
+		}
+	}
+}

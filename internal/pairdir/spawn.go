@@ -3,6 +3,9 @@ package pairdir
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pairguard/pairguard/internal/proc"
@@ -16,6 +19,22 @@ type Spawn struct {
 	Process    *proc.ID  `json:"process"` // nil: an intent, not yet started
 	Generation uint64    `json:"generation"`
 	Time       time.Time `json:"time"`
+	// Command tells one command from another; it is no command line.
+	Command string `json:"command,omitempty"`
+}
+
+// NewToken makes a token for a start that begins the given generation of a name
+// (0: not known). No other start has it. It is no secret: who could use it wrongly
+// could do worse without it.
+func NewToken(generation uint64) string {
+	return fmt.Sprintf("%d-%016x%016x", generation, rand.Uint64(), rand.Uint64())
+}
+
+// tokenGeneration is the generation that a token of NewToken was made for; 0: none.
+func tokenGeneration(token string) uint64 {
+	number, _, _ := strings.Cut(token, "-")
+	generation, _ := strconv.ParseUint(number, 10, 64)
+	return generation
 }
 
 func parseSpawn(b []byte) (s Spawn, err error) {
@@ -58,19 +77,36 @@ func (d *Dir) ReadSpawn(n Name) (s Spawn, found bool, err error) {
 }
 
 // Revives reports whether a process that carries the token, and claims n, was
-// started by the peer: the token is that of the newest start under n, and no life
-// has used it yet. What a revived program starts later inherits its environment,
-// and with it a token that is used up: a person's start is told apart so.
+// started by the peer: no life has used the token yet, and it was made for a life
+// that has still to begin (a launcher may be slower than the next try), or it is
+// that of the newest start under n. What a revived program starts later inherits
+// its environment, and with it a token that is used up: a person's start is told
+// apart so.
 func (d *Dir) Revives(n Name, token string) (bool, error) {
 	if token == "" {
 		return false, nil
 	}
+	l, _, err := d.ReadLife(n)
+	if err := ignoreDamage(err); err != nil || l.Token == token {
+		return false, err
+	}
+	if tokenGeneration(token) > l.Generation {
+		return true, nil
+	}
 	s, found, err := d.ReadSpawn(n)
-	if err := ignoreDamage(err); err != nil || !found || s.Token != token {
+	return found && s.Token == token, ignoreDamage(err)
+}
+
+// BecameLife reports whether the newest recorded start under n, made by the command
+// that is told apart as command, has become the newest life of n: what that command
+// starts is a member.
+func (d *Dir) BecameLife(n Name, command string) (bool, error) {
+	s, found, err := d.ReadSpawn(n)
+	if err := ignoreDamage(err); err != nil || !found || s.Command != command {
 		return false, err
 	}
 	l, found, err := d.ReadLife(n)
-	return !found || l.Token != token, ignoreDamage(err)
+	return found && l.Token == s.Token, ignoreDamage(err)
 }
 
 // ClearSpawn forgets what was started under the name n; none is success.
