@@ -36,6 +36,10 @@ func playRole(role []string) int {
 	if role[0] == "program" {
 		return playProgram(role[1] == obedientProgram, role[2])
 	}
+	if role[0] == "idle" { // an ordinary program
+		<-time.After(time.Hour)
+		return 0
+	}
 	cfg := Config{Self: role[1], Peer: role[2], Command: []string{os.Args[0]}}
 	switch role[0] {
 	case "member":

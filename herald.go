@@ -11,14 +11,16 @@ import (
 // waitingEvents bounds the queue to a slow Config.OnEvent.
 const waitingEvents = 256
 
-// herald tells events to the event log, the logger and the application, in a
-// goroutine of its own, so that neither a slow disk nor a slow application can
-// hold up the guard.
+// herald tells events to the event log and the logger, and to the application, each
+// in a goroutine of its own, so that neither a slow disk nor a slow application can
+// hold up the guard, nor the application the log.
 type herald struct {
 	queue   chan Event
-	done    chan struct{}
+	done    chan struct{} // closed when run has ended
 	log     *pairdir.Log
 	logger  *slog.Logger
+	heard   chan Event    // for onEvent; nil: nobody wants to hear
+	told    chan struct{} // closed when onEvent has had everything
 	onEvent func(Event)
 	dropped int // owned by the loop
 }
@@ -26,7 +28,13 @@ type herald struct {
 func newHerald(s settings, log *pairdir.Log) *herald {
 	h := &herald{
 		queue: make(chan Event, waitingEvents), done: make(chan struct{}),
-		log: log, logger: s.Logger, onEvent: s.OnEvent,
+		log: log, logger: s.Logger, told: make(chan struct{}), onEvent: s.OnEvent,
+	}
+	if h.onEvent == nil {
+		close(h.told)
+	} else {
+		h.heard = make(chan Event, waitingEvents)
+		go h.call()
 	}
 	go h.run()
 	return h
@@ -45,17 +53,34 @@ func (h *herald) tell(e Event) {
 // application's handler may never return.
 func (h *herald) close(d time.Duration) {
 	close(h.queue)
+	deadline := time.After(d)
 	select {
 	case <-h.done:
-		if h.log != nil {
-			h.log.Close()
-		}
-	case <-time.After(d):
+	case <-deadline:
+		return
+	}
+	if h.log != nil {
+		h.log.Close()
+	}
+	select {
+	case <-h.told:
+	case <-deadline:
+	}
+}
+
+// call is the application's goroutine.
+func (h *herald) call() {
+	defer close(h.told)
+	for e := range h.heard {
+		h.onEvent(e)
 	}
 }
 
 func (h *herald) run() {
 	defer close(h.done)
+	if h.heard != nil {
+		defer close(h.heard)
+	}
 	for e := range h.queue {
 		h.write(e)
 		if h.logger != nil {
@@ -63,8 +88,9 @@ func (h *herald) run() {
 				slog.String("self", e.Self), slog.String("peer", e.Peer), slog.Int("peer_pid", e.PeerPID),
 				slog.Uint64("generation", e.Generation), slog.String("reason", e.Reason))
 		}
-		if h.onEvent != nil {
-			h.onEvent(e)
+		select {
+		case h.heard <- e: // nil: never
+		default:
 		}
 	}
 }

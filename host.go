@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io/fs"
-	"math/rand/v2"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -43,6 +44,9 @@ type host interface {
 	dump(h *proc.Handle) string
 	// storeGoodbye stores our leave or the pair's stop.
 	storeGoodbye(kind wire.GoodbyeKind, reason string) error
+	// stopped tells whether the pair's stop is stored: who stored it may have died
+	// before it could say so.
+	stopped() bool
 	// heal puts back what was removed of ours, and says what; an error means that
 	// the name is not ours any more.
 	heal() (healed []string, err error)
@@ -114,6 +118,9 @@ func (h *machineHost) readRecords(s *protocol.Survey) error {
 		return err
 	}
 	s.Generation = life.Generation
+	if s.Speaks, err = h.dir.BecameLife(h.peer, h.command()); err != nil && !h.damaged(err) {
+		return err
+	}
 	return nil
 }
 
@@ -217,7 +224,10 @@ func (h *machineHost) remarks() []string {
 // whoever comes after us knows of it. A record that cannot be written does not
 // keep the peer down: its name lock still keeps it single.
 func (h *machineHost) spawn() (child *proc.Handle, notes []string, err error) {
-	record := pairdir.Spawn{Token: newToken(), By: h.me, Generation: h.nextGeneration(), Time: time.Now()}
+	next := h.nextGeneration()
+	record := pairdir.Spawn{
+		Token: pairdir.NewToken(next), By: h.me, Generation: next, Time: time.Now(), Command: h.command(),
+	}
 	if err := h.dir.StoreSpawn(h.peer, record); err != nil {
 		notes = append(notes, "the start of "+h.peer.String()+" could not be recorded: "+err.Error())
 	}
@@ -254,16 +264,23 @@ func (h *machineHost) workDir() (dir, note string) {
 	return rootFolder(), "the working directory " + h.settings.WorkDir + " is gone: " + h.peer.String() + " is started in " + rootFolder()
 }
 
-// newToken is one that no other start has. It is no secret: who could use it wrongly
-// could do worse without it.
-func newToken() string { return fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64()) }
+// command tells the peer's command from others in the record of a start.
+func (h *machineHost) command() string {
+	sum := fnv.New64a()
+	for _, word := range append([]string{h.settings.executable}, h.settings.Command[1:]...) {
+		sum.Write(append([]byte(word), 0))
+	}
+	return strconv.FormatUint(sum.Sum64(), 16)
+}
 
 // nextGeneration is that of the life which a start now begins; 0: not known.
 func (h *machineHost) nextGeneration() uint64 {
 	life, found, err := h.dir.ReadLife(h.peer)
-	if err != nil || !found {
-		h.damaged(err)
+	if h.damaged(err) || err != nil {
 		return 0
+	}
+	if !found {
+		return 1
 	}
 	return life.Generation + 1
 }
@@ -287,6 +304,11 @@ func (h *machineHost) storeGoodbye(kind wire.GoodbyeKind, reason string) error {
 		return h.dir.StoreStop(h.self, h.peer, goodbye)
 	}
 	return h.dir.StoreLeave(h.self, goodbye)
+}
+
+func (h *machineHost) stopped() bool {
+	_, stopped, err := h.dir.ReadStop(h.self, h.peer)
+	return stopped && err == nil
 }
 
 func (h *machineHost) heal() ([]string, error) {

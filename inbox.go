@@ -39,8 +39,9 @@ type (
 	}
 	// nameState is what a look at our own name found.
 	nameState struct {
-		healed []string // what had been removed and is back, in words
-		err    error    // the name is lost: another process holds it
+		healed  []string // what had been removed and is back, in words
+		stopped bool     // the pair's stop is stored
+		err     error    // the name is lost: another process holds it
 	}
 )
 

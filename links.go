@@ -285,7 +285,7 @@ func (l *loop) answerLook(conn *ipc.Conn, scanner *wire.Scanner) {
 		select {
 		case s := <-reply:
 			conn.Send(wire.Append(nil, s.wire()))
-		case <-l.m.quit:
+		case <-l.ctx.Done():
 			return
 		}
 		if err := nextLook(conn, scanner, buf); err != nil {

@@ -183,7 +183,7 @@ func (l *loop) lookAfterName() {
 	l.checking = true
 	l.aside.Go(func() {
 		healed, err := l.host.heal()
-		l.m.post(nameState{healed, err})
+		l.m.post(nameState{healed, l.host.stopped(), err})
 	})
 }
 
@@ -198,6 +198,9 @@ func (l *loop) nameChecked(s nameState) {
 	}
 	if len(s.healed) == 0 {
 		l.lastHealed = ""
+	}
+	if s.stopped {
+		l.step(protocol.LookAsked{})
 	}
 	if s.err != nil {
 		// No goodbye: the name is not ours to speak for any more.

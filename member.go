@@ -135,12 +135,12 @@ type Status struct {
 // Status reports what this member knows now.
 func (m *Member) Status() Status {
 	reply := make(chan Status, 1)
-	m.post(question{reply})
-	select {
-	case s := <-reply:
-		return s
-	case <-m.quit:
-	case <-time.After(time.Second): // Run has not begun
+	if m.begun.Load() && m.post(question{reply}) {
+		select {
+		case s := <-reply:
+			return s
+		case <-m.quit:
+		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

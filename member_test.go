@@ -264,3 +264,63 @@ func TestRevivalWithoutItsWorkingDirectory(t *testing.T) {
 		t.Errorf("phase is %s", s.Phase)
 	}
 }
+
+// The name was that of a member once; now an ordinary program is guarded under it.
+// It will never say HELLO, and that is no fault.
+func TestOrdinaryProgramUnderAnOldNameIsNotJudged(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, "idle", func(c *Config) { c.StartTimeout = 100 * time.Millisecond })
+	life, err := p.a.dir.Claim(p.a.peer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.a.dir.BeginLife(p.a.peer, p.a.self, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := life.Release(); err != nil {
+		t.Fatal(err)
+	}
+	p.run()
+	h := p.open(p.await(PeerStarted).PeerPID)
+	p.await(PeerSilent)
+	select {
+	case <-h.Done():
+		t.Error("the program was ended")
+	case <-time.After(2 * time.Second): // the start window ends again after 0.2, 0.4 and 0.8 s
+	}
+	if n := p.count(PeerHung) + p.count(PeerSuspect); n != 0 {
+		t.Errorf("it was suspected or judged %d times", n)
+	}
+}
+
+// An application that never returns from OnEvent does not silence the event log.
+func TestEventLogGoesOnWhileTheApplicationBlocks(t *testing.T) {
+	t.Parallel()
+	stuck := make(chan struct{})
+	p := newPair(t, "member", func(c *Config) { c.OnEvent = func(Event) { <-stuck } }).run()
+	t.Cleanup(func() { close(stuck) }) // before the pair's own end
+	folder, err := OpenFolder(p.a.dir.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(patience); ; <-time.After(10 * time.Millisecond) {
+		events, _ := folder.Events()
+		for _, e := range events {
+			if e.Kind == PeerUp && e.Self == "A" {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the event log does not say that the peer is up")
+		}
+	}
+}
+
+func TestStatusBeforeRunNeverBlocks(t *testing.T) {
+	p := newPair(t, "member", nil)
+	for range 200 {
+		if s := p.a.Status(); s.Phase != "unbegun" {
+			t.Fatalf("phase is %q before Run", s.Phase)
+		}
+	}
+}

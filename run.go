@@ -155,6 +155,17 @@ func (m *Member) circumstances(h *machineHost) string {
 	return strings.Join(notes, "; ")
 }
 
+// turnAway does with a message what has to be done after the end: whoever waits for
+// an answer gets one, and a connection is closed.
+func (l *loop) turnAway(msg message) {
+	switch m := msg.(type) {
+	case question:
+		m.reach(l)
+	case newLink:
+		m.conn.Close()
+	}
+}
+
 // finish lets everything that runs aside come to its end: first the work, which
 // may still post, then the watchers of processes.
 func (l *loop) finish() {
@@ -165,7 +176,8 @@ func (l *loop) finish() {
 		select {
 		case <-worked:
 			waiting = false
-		case <-l.m.inbox: // nobody needs it any more
+		case msg := <-l.m.inbox:
+			l.turnAway(msg)
 		case <-deadline:
 			waiting = false
 		}
