@@ -2,11 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/pairguard/pairguard"
@@ -33,16 +35,15 @@ func newEventPrinter(w io.Writer, asJSON bool, nameLengths ...int) *eventPrinter
 }
 
 // print writes e. A reader that went away (a lost terminal, `| head`) silences
-// the output and nothing else.
+// the output and nothing else; a full disk costs the lines that it does not take.
 func (p *eventPrinter) print(e pairguard.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.broken {
 		return
 	}
-	if err := p.write(e); err != nil {
-		p.broken = true
-	}
+	err := p.write(e)
+	p.broken = errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.EIO)
 }
 
 func (p *eventPrinter) write(e pairguard.Event) error {

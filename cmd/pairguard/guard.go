@@ -163,6 +163,9 @@ func ownCommand(flags *pflag.FlagSet, self, peer string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the path of this program is not known (%w): give a COMMAND after --", err)
 	}
+	if called, _, err := proc.Resolve(os.Args[0]); err == nil && sameFile(called, exe) {
+		exe = called // a link that an update turns to the next version
+	}
 	command := []string{exe, "guard", self, peer}
 	flags.Visit(func(f *pflag.Flag) {
 		value := f.Value.String()
@@ -194,4 +197,13 @@ func runError(err error) error {
 		return &exitError{code: exitNameTaken, err: err}
 	}
 	return err
+}
+
+func sameFile(a, b string) bool {
+	one, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b)
+	return err == nil && os.SameFile(one, other)
 }

@@ -23,23 +23,41 @@ const suspendHold = time.Hour
 func handleSignals(m *pairguard.Member, self, dir string, stderr io.Writer) {
 	// SIGHUP and SIGPIPE are caught and dropped instead of ignored, because an
 	// ignored signal stays ignored in every program that we start.
-	caught := append([]os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE}, suspendSignals...)
-	h := &signalHandler{member: m, self: self, dir: dir, stderr: stderr}
-	ch := make(chan os.Signal, 8)
-	signal.Notify(ch, caught...)
+	ends := make(chan os.Signal, 8)
+	signal.Notify(ends, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	go func() {
-		for s := range ch {
-			h.act(s)
+		for s := range ends {
+			end(m, s)
 		}
 	}()
+	if len(suspendSignals) > 0 {
+		h := &signalHandler{self: self, dir: dir, stderr: stderr}
+		pauses := make(chan os.Signal, 8)
+		signal.Notify(pauses, suspendSignals...)
+		go func() {
+			for s := range pauses {
+				h.act(s)
+			}
+		}()
+	}
 	if err := proc.OnEndRequest(m.Leave); err != nil {
 		fmt.Fprintln(stderr, oneLine(fmt.Errorf("%w: the end of the session will look like a death", err)))
 	}
 }
 
-// signalHandler is owned by one goroutine.
+// end never waits: whatever hangs, the operator's word is passed on.
+func end(m *pairguard.Member, s os.Signal) {
+	switch s {
+	case os.Interrupt:
+		m.Stop("Ctrl-C") // a second one does not wait for the grace
+	case syscall.SIGTERM:
+		m.Leave(termReason)
+	}
+}
+
+// signalHandler suspends and resumes. It is owned by one goroutine, which may wait
+// for a disk or for a terminal that takes no more.
 type signalHandler struct {
-	member    *pairguard.Member
 	self, dir string
 	stderr    io.Writer
 	holding   bool // we hold our own name, because Ctrl-Z suspended us
@@ -48,10 +66,6 @@ type signalHandler struct {
 func (h *signalHandler) act(s os.Signal) {
 	var err error
 	switch {
-	case s == os.Interrupt:
-		h.member.Stop("Ctrl-C") // a second one does not wait for the grace
-	case s == syscall.SIGTERM:
-		h.member.Leave(termReason)
 	case isSuspend(s):
 		if err = h.suspend(); err != nil {
 			err = fmt.Errorf("Ctrl-Z: %w; not suspended, because %s would be taken for hung", err, h.self)
