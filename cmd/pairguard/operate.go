@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -31,14 +32,26 @@ func newStop() *cobra.Command {
 				return err
 			}
 			report, err := f.Stop(cmd.Context(), grace, names...)
-			printStop(cmd.OutOrStdout(), f, report)
-			return err
+			if err == nil || len(report.Members) > 0 {
+				printStop(cmd.OutOrStdout(), f, report)
+			}
+			return cmp.Or(err, stillAlive(report))
 		},
 	}
 	dirFlag(cmd, &dir)
 	cmd.Flags().DurationVar(&grace, "grace", pairguard.DefaultGrace, "how long members have to end by themselves before they are killed")
 	cmd.ValidArgsFunction = completeNames(&dir)
 	return cmd
+}
+
+// stillAlive is the error of a stop that somebody's start has overtaken.
+func stillAlive(report pairguard.StopReport) error {
+	for _, m := range report.Members {
+		if m.How == pairguard.HowAlive {
+			return fmt.Errorf("%s was started again while the stop waited: end what starts it, and stop once more", m.Name)
+		}
+	}
+	return nil
 }
 
 // printStop says what became of each member.
