@@ -181,7 +181,7 @@ func introduction(conn *ipc.Conn) (*wire.Scanner, wire.Message, error) {
 		if len(prefix) < wire.MaxLine {
 			prefix = append(prefix, buf[:n]...)
 		}
-		ours, decided := wire.LooksLikeHello(prefix)
+		ours, decided := wire.LooksLikeOurs(prefix)
 		if decided && !ours {
 			return nil, nil, nil
 		}

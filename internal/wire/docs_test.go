@@ -108,7 +108,7 @@ func TestSpecificationAcceptedAndBad(t *testing.T) {
 		}
 	}
 	for _, line := range fencedLines(t, "wire-plain") {
-		if hello, decided := LooksLikeHello([]byte(line)); hello || !decided {
+		if ours, decided := LooksLikeOurs([]byte(line)); ours || !decided {
 			t.Errorf("%s: %q is not taken for a plain peer", specification, line)
 		}
 	}

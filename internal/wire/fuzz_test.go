@@ -157,16 +157,16 @@ func wantSame(t interface{ Fatalf(string, ...any) }, want, got []outcome) {
 	}
 }
 
-// FuzzLooksLikeHello: a decision never changes when more bytes come.
-func FuzzLooksLikeHello(f *testing.F) {
+// FuzzLooksLikeOurs: a decision never changes when more bytes come.
+func FuzzLooksLikeOurs(f *testing.F) {
 	f.Add([]byte("HELLO 1"), 3)
 	f.Add([]byte("pingping"), 1)
 	f.Fuzz(func(t *testing.T, b []byte, n int) {
 		if n < 0 || n > len(b) {
 			return
 		}
-		early, decided := LooksLikeHello(b[:n])
-		late, _ := LooksLikeHello(b)
+		early, decided := LooksLikeOurs(b[:n])
+		late, _ := LooksLikeOurs(b)
 		if decided && early != late {
 			t.Fatalf("%q is %v, %q is %v", b[:n], early, b, late)
 		}

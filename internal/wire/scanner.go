@@ -41,9 +41,9 @@ func (s *Scanner) Next() (Message, bool, error) {
 	return m, err == nil, err
 }
 
-// LooksLikeHello says what an inbound connection is from its first bytes: one of ours begins with "HELLO " or "LOOK", anything
+// LooksLikeOurs says what an inbound connection is from its first bytes: one of ours begins with "HELLO " or "LOOK", anything
 // else is a plain peer (protocol.md §7). While decided is false more bytes are needed.
-func LooksLikeHello(prefix []byte) (hello, decided bool) {
+func LooksLikeOurs(prefix []byte) (ours, decided bool) {
 	for _, word := range []string{"HELLO ", "LOOK"} {
 		n := min(len(prefix), len(word))
 		if string(prefix[:n]) == word[:n] {

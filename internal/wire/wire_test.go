@@ -189,18 +189,18 @@ func TestBadLineIsSkipped(t *testing.T) {
 	}
 }
 
-func TestLooksLikeHello(t *testing.T) {
+func TestLooksLikeOurs(t *testing.T) {
 	for _, c := range []struct {
-		bytes          string
-		hello, decided bool
+		bytes         string
+		ours, decided bool
 	}{
 		{"", false, false}, {"H", false, false}, {"HELLO", false, false}, {"HELLO ", true, true}, {"HELLO 1 self", true, true},
 		{"LO", false, false}, {"LOOK", true, true}, {"LOOK\n", true, true},
 		{"p", false, true}, {"pingping", false, true}, {"HELP", false, true}, {"HELLOW", false, true}, {"HELLO\n", false, true},
 		{"LOL", false, true}, {"\x00", false, true}, {"BEAT 1 health=ok\n", false, true}, {"hello ", false, true},
 	} {
-		if hello, decided := LooksLikeHello([]byte(c.bytes)); hello != c.hello || decided != c.decided {
-			t.Errorf("%q: hello %v decided %v, want %v %v", c.bytes, hello, decided, c.hello, c.decided)
+		if ours, decided := LooksLikeOurs([]byte(c.bytes)); ours != c.ours || decided != c.decided {
+			t.Errorf("%q: ours %v decided %v, want %v %v", c.bytes, ours, decided, c.ours, c.decided)
 		}
 	}
 }
