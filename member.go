@@ -3,6 +3,7 @@ package pairguard
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,36 +36,29 @@ func New(cfg Config) (*Member, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := openDir(s.Dir)
+	path, err := folderPath(s.Dir)
 	if err != nil {
 		return nil, err
 	}
+	dir, err := pairdir.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("pairguard: %w", err)
+	}
 	m := &Member{settings: s, dir: dir, inbox: make(chan message, 64), quit: make(chan struct{})}
 	if m.self, err = dir.Name(s.Self); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("pairguard: %w", err)
 	}
 	if m.peer, err = dir.Name(s.Peer); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("pairguard: %w", err)
 	}
 	if m.self.Key() == m.peer.Key() {
-		return nil, errors.New("pairguard: " + s.Self + " and " + s.Peer + " are the same address: the two need different names")
+		return nil, fmt.Errorf("pairguard: %s and %s are the same address: the two need different names", s.Self, s.Peer)
 	}
 	m.liveness = newLiveness(s)
 	m.liveness.wake = m.wakeForBeat
 	m.main = sync.OnceValue(func() *Part { return m.Part("main", 0) })
 	m.last = Status{Self: s.Self, Peer: s.Peer, Phase: protocol.Unbegun.String()}
 	return m, nil
-}
-
-// openDir opens the folder where the two meet; "" is the default one.
-func openDir(path string) (*pairdir.Dir, error) {
-	if path == "" {
-		var err error
-		if path, err = pairdir.Default(); err != nil {
-			return nil, err
-		}
-	}
-	return pairdir.Open(path)
 }
 
 // Guard is the whole library in one line, with the three parameters of the Qt
@@ -99,8 +93,9 @@ func (m *Member) Leave(reason string) { m.post(news{protocol.LeaveAsked{Reason: 
 // Calling it again while it waits kills the peer at once.
 func (m *Member) Stop(reason string) { m.post(news{protocol.StopAsked{Reason: reason}}) }
 
-// Hold suspends judging and reviving of the peer for d, for example while it is
-// being updated. It survives the death of this process.
+// Hold suspends judging and reviving of the peer for d, which must be longer than
+// zero, for example while it is being updated. It survives the death of this
+// process. An error says that it could not be stored; then nothing has changed.
 func (m *Member) Hold(d time.Duration, reason string) error {
 	if err := m.dir.StoreHold(m.peer, d, reason); err != nil {
 		return err
@@ -109,7 +104,7 @@ func (m *Member) Hold(d time.Duration, reason string) error {
 	return nil
 }
 
-// Unhold ends a hold.
+// Unhold ends the hold of the peer; there being none is no error.
 func (m *Member) Unhold() error {
 	if err := m.dir.ClearHold(m.peer); err != nil {
 		return err
@@ -132,7 +127,8 @@ type Status struct {
 	Held       time.Duration // how long judging stays suspended; 0: not held
 }
 
-// Status reports what this member knows now.
+// Status reports what this member knows now; while nothing runs (before Run, and
+// after it has returned) what it knew last.
 func (m *Member) Status() Status {
 	reply := make(chan Status, 1)
 	if m.begun.Load() && m.post(question{reply}) {
