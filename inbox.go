@@ -12,8 +12,8 @@ type message interface{ reach(l *loop) }
 type (
 	// news is an event for the machine that is of no link.
 	news struct{ event protocol.Event }
-	// newLink brings a connection, and the event that introduces it.
-	newLink struct {
+	// linkMade brings a connection, and the event that introduces it.
+	linkMade struct {
 		id    protocol.Link
 		conn  *ipc.Conn
 		event protocol.Event
@@ -47,7 +47,7 @@ type (
 
 func (n news) reach(l *loop) { l.step(n.event) }
 
-func (n newLink) reach(l *loop) {
+func (n linkMade) reach(l *loop) {
 	l.links[n.id] = &link{conn: n.conn}
 	l.step(n.event)
 }

@@ -67,7 +67,7 @@ func (l *loop) dial(probe bool) {
 			return
 		}
 		id := l.known.newLink()
-		if !l.m.post(newLink{id, conn, protocol.Dialed{Link: id, Process: process, Probe: probe}}) {
+		if !l.m.post(linkMade{id, conn, protocol.Dialed{Link: id, Process: process, Probe: probe}}) {
 			conn.Close()
 			return
 		}
@@ -81,7 +81,7 @@ func (l *loop) warnOfImpostor(err error) {
 	if !errors.Is(err, ipc.ErrUntrusted) {
 		return
 	}
-	now := int64(time.Since(begin)/time.Second) + 1
+	now := int64(time.Since(epoch)/time.Second) + 1
 	last := l.warned.Load()
 	if (last == 0 || now-last > 60) && l.warned.CompareAndSwap(last, now) {
 		l.m.post(note("at the address of " + l.m.settings.Peer + " listens " + err.Error()))
@@ -195,7 +195,7 @@ func introduction(conn *ipc.Conn) (*wire.Scanner, wire.Message, error) {
 func (l *loop) meetPlain(conn *ipc.Conn, process protocol.Process) {
 	id := l.known.newLink()
 	heard := protocol.PlainHeard{Link: id, Process: process}
-	if !l.m.post(newLink{id, conn, heard}) {
+	if !l.m.post(linkMade{id, conn, heard}) {
 		conn.Close()
 		return
 	}
@@ -218,7 +218,7 @@ func (l *loop) meetPeer(conn *ipc.Conn, process protocol.Process, hello wire.Hel
 		return
 	}
 	id := l.known.newLink()
-	if !l.m.post(newLink{id, conn, protocol.Greeted{Link: id, Process: process, Hello: hello}}) {
+	if !l.m.post(linkMade{id, conn, protocol.Greeted{Link: id, Process: process, Hello: hello}}) {
 		conn.Close()
 		return
 	}

@@ -33,11 +33,11 @@ type Part struct {
 	name  string
 	every time.Duration
 	life  *liveness
-	last  atomic.Int64 // unix nanoseconds by the monotonic clock of begin
+	last  atomic.Int64 // nanoseconds since epoch
 }
 
-// begin anchors the parts' times on the monotonic clock.
-var begin = time.Now()
+// epoch anchors times that are kept as numbers on the monotonic clock.
+var epoch = time.Now()
 
 func newLiveness(s settings) *liveness {
 	v := &liveness{heartbeat: s.Heartbeat, limit: s.Timeout, check: s.Healthy, parts: map[string]*Part{}, wake: func() {}}
@@ -60,7 +60,7 @@ func (m *Member) Part(name string, every time.Duration) *Part { return m.livenes
 
 // Beat is a sign of life of this part.
 func (p *Part) Beat() {
-	p.last.Store(int64(time.Since(begin)))
+	p.last.Store(int64(time.Since(epoch)))
 	if p.life.owed.CompareAndSwap(true, false) {
 		p.life.wake()
 	}
@@ -79,7 +79,7 @@ func (v *liveness) part(name string, every time.Duration) *Part {
 	p := v.parts[name]
 	if p == nil {
 		p = &Part{name: name, every: every, life: v}
-		p.last.Store(int64(time.Since(begin)))
+		p.last.Store(int64(time.Since(epoch)))
 		v.parts[name] = p
 	}
 	return p
@@ -90,7 +90,7 @@ func (v *liveness) age(now time.Time) (age time.Duration, slowest string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for name, p := range v.parts {
-		a := max(now.Sub(begin)-time.Duration(p.last.Load())-p.every, 0)
+		a := max(now.Sub(epoch)-time.Duration(p.last.Load())-p.every, 0)
 		if a > age || slowest == "" {
 			age, slowest = a, name
 		}

@@ -21,7 +21,7 @@ type loop struct {
 	links      map[protocol.Link]*link
 	known      *processes      // has its own lock
 	crowd      crowd           // has its own lock
-	warned     atomic.Int64    // when of an impostor, in seconds after begin; 0: never
+	warned     atomic.Int64    // when of an impostor, in seconds after epoch; 0: never
 	herald     *herald         // has its own goroutine
 	checkAt    time.Time       // when the name lock and the socket are looked at next
 	checking   bool            // that look is under way

@@ -129,7 +129,8 @@ func (f *Folder) Events(names ...string) ([]Event, error) {
 
 // Follow calls fn with every event of the folder's logs, those that stand there
 // already first, then each new one soon after it happened, until ctx ends; then
-// it returns the error of ctx. fn is called from one goroutine.
+// it returns nil. An error says that the folder cannot be read; one that does not
+// exist is made. fn runs on the caller's goroutine.
 func (f *Folder) Follow(ctx context.Context, fn func(Event)) error {
 	dir := f.dir
 	if dir == nil {

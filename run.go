@@ -161,7 +161,7 @@ func (l *loop) turnAway(msg message) {
 	switch m := msg.(type) {
 	case question:
 		m.reach(l)
-	case newLink:
+	case linkMade:
 		m.conn.Close()
 	}
 }
