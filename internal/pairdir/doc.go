@@ -37,8 +37,9 @@
 //	KEY.hold                  judging and reviving suspended by a person
 //	KEY.events.jsonl          the event log, with one older KEY.events.1.jsonl
 //	KEY.log                   output of a revived peer, with one older KEY.log.1
+//	KEY.dump                  what a hung peer said before it was killed
 //	KEY.x.damaged             a record that could not be read, set aside
-//	~KEY.reserve.N, ~KEY.tmp  disk space in reserve; a record being written
+//	~KEY.N.reserve, ~*.tmp    disk space in reserve; a record being written
 //
 // # Limits
 //
