@@ -139,9 +139,6 @@ func vanished(err error) error {
 	return err
 }
 
-// Name returns the name that is held.
-func (c *Claim) Name() Name { return c.name }
-
 // Notes says, in words for a person, what protects this claim less than it
 // should; empty when everything is there.
 func (c *Claim) Notes() []string {

@@ -84,9 +84,6 @@ func shorten(s string) string {
 	return s[:cut]
 }
 
-// ClearLeave takes the leave of n back; there being none is success.
-func (d *Dir) ClearLeave(n Name) error { return d.remove(d.file(n, ".leave")) }
-
 // ClearStop takes the stop of the pair back; there being none is success.
 func (d *Dir) ClearStop(a, b Name) error { return d.remove(d.stopFile(a, b)) }
 

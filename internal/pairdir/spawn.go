@@ -108,6 +108,3 @@ func (d *Dir) BecameLife(n Name, command string) (bool, error) {
 	l, found, err := d.ReadLife(n)
 	return found && l.Token == s.Token, ignoreDamage(err)
 }
-
-// ClearSpawn forgets what was started under the name n; none is success.
-func (d *Dir) ClearSpawn(n Name) error { return d.remove(d.file(n, ".spawn")) }
