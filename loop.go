@@ -11,7 +11,7 @@ import (
 )
 
 // loop drives one machine. Every field is owned by the goroutine of run, but for
-// those that say otherwise.
+// the atomic ones and those that say otherwise.
 type loop struct {
 	m          *Member
 	host       host
@@ -19,6 +19,7 @@ type loop struct {
 	origin     time.Time
 	timer      *time.Timer
 	links      map[protocol.Link]*link
+	linksMade  atomic.Uint64   // numbers them
 	known      *processes      // has its own lock
 	crowd      crowd           // has its own lock
 	warned     atomic.Int64    // when of an impostor, in seconds after epoch; 0: never

@@ -20,7 +20,6 @@ const rememberedDead = 64
 // the same number, by whatever way it became known. Safe for concurrent use.
 type processes struct {
 	mu     sync.Mutex
-	links  uint64
 	next   uint64
 	byID   map[proc.ID]uint64
 	byNum  map[uint64]*watched
@@ -36,13 +35,6 @@ type watched struct {
 
 func newProcesses() *processes {
 	return &processes{byID: map[proc.ID]uint64{}, byNum: map[uint64]*watched{}}
-}
-
-func (p *processes) newLink() protocol.Link {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.links++
-	return protocol.Link(p.links)
 }
 
 // add takes over a handle; one on a process that is known already is closed.
