@@ -56,8 +56,8 @@ type host interface {
 	generation() uint64
 }
 
-// machineHost is the host on a real machine. Safe for concurrent use.
-type machineHost struct {
+// realHost is this machine. Safe for concurrent use.
+type realHost struct {
 	settings   settings
 	dir        *pairdir.Dir
 	self, peer pairdir.Name
@@ -71,14 +71,14 @@ type machineHost struct {
 	remarked map[string]bool
 }
 
-func (h *machineHost) pid() int           { return h.me.PID }
-func (h *machineHost) generation() uint64 { return h.life.Generation }
+func (h *realHost) pid() int           { return h.me.PID }
+func (h *realHost) generation() uint64 { return h.life.Generation }
 
-func (h *machineHost) dial(ctx context.Context) (*ipc.Conn, error) {
+func (h *realHost) dial(ctx context.Context) (*ipc.Conn, error) {
 	return ipc.Dial(ctx, h.peer.Address())
 }
 
-func (h *machineHost) survey(known *processes) protocol.Survey {
+func (h *realHost) survey(known *processes) protocol.Survey {
 	s, err := h.readFolder(known)
 	if err != nil {
 		return protocol.Survey{Err: err.Error()}
@@ -88,7 +88,7 @@ func (h *machineHost) survey(known *processes) protocol.Survey {
 
 // readFolder reads who is there first and what was announced after that: a process
 // that ends in between has stored its goodbye before its lock was free.
-func (h *machineHost) readFolder(known *processes) (s protocol.Survey, err error) {
+func (h *realHost) readFolder(known *processes) (s protocol.Survey, err error) {
 	if err := h.readHolder(known, &s); err != nil {
 		return s, err
 	}
@@ -98,7 +98,7 @@ func (h *machineHost) readFolder(known *processes) (s protocol.Survey, err error
 	return s, h.readRecords(&s)
 }
 
-func (h *machineHost) readRecords(s *protocol.Survey) error {
+func (h *realHost) readRecords(s *protocol.Survey) error {
 	stop, stopped, err := h.dir.ReadStop(h.self, h.peer)
 	if err != nil {
 		return err
@@ -126,7 +126,7 @@ func (h *machineHost) readRecords(s *protocol.Survey) error {
 
 // readHolder opens the process that holds the peer's name. It is asked twice: a
 // process number that was used again in between cannot hold the lock too.
-func (h *machineHost) readHolder(known *processes, s *protocol.Survey) error {
+func (h *realHost) readHolder(known *processes, s *protocol.Survey) error {
 	for try := 0; ; try++ {
 		holder, err := h.dir.Holder(h.peer)
 		if err != nil || !holder.Held {
@@ -156,7 +156,7 @@ func (h *machineHost) readHolder(known *processes, s *protocol.Survey) error {
 	}
 }
 
-func (h *machineHost) readSpawned(known *processes, s *protocol.Survey) error {
+func (h *realHost) readSpawned(known *processes, s *protocol.Survey) error {
 	spawn, found, err := h.dir.ReadSpawn(h.peer)
 	if err != nil && !h.damaged(err) {
 		return err
@@ -184,7 +184,7 @@ func (h *machineHost) readSpawned(known *processes, s *protocol.Survey) error {
 
 // damaged: the record was unreadable and has been set aside, which a person is
 // told; without it we know less, but nothing wrong.
-func (h *machineHost) damaged(err error) bool {
+func (h *realHost) damaged(err error) bool {
 	var d *pairdir.DamagedError
 	if !errors.As(err, &d) {
 		return false
@@ -194,7 +194,7 @@ func (h *machineHost) damaged(err error) bool {
 }
 
 // remark keeps something for the next who fetches remarks, once.
-func (h *machineHost) remark(err error) {
+func (h *realHost) remark(err error) {
 	if err == nil {
 		return
 	}
@@ -212,7 +212,7 @@ func (h *machineHost) remark(err error) {
 // mostRemarks bounds what somebody who damages files in a loop can make us say.
 const mostRemarks = 100
 
-func (h *machineHost) remarks() []string {
+func (h *realHost) remarks() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	all := h.unsaid
@@ -223,7 +223,7 @@ func (h *machineHost) remarks() []string {
 // spawn records the intent, starts the peer and records what was started, so that
 // whoever comes after us knows of it. A record that cannot be written does not
 // keep the peer down: its name lock still keeps it single.
-func (h *machineHost) spawn() (child *proc.Handle, notes []string, err error) {
+func (h *realHost) spawn() (child *proc.Handle, notes []string, err error) {
 	next := h.nextGeneration()
 	record := pairdir.Spawn{
 		Token: pairdir.NewToken(next), By: h.me, Generation: next, Time: time.Now(), Command: h.command(),
@@ -257,7 +257,7 @@ func (h *machineHost) spawn() (child *proc.Handle, notes []string, err error) {
 }
 
 // workDir is where the peer is started, and what has to be said of that.
-func (h *machineHost) workDir() (dir, note string) {
+func (h *realHost) workDir() (dir, note string) {
 	if _, err := os.Stat(h.settings.WorkDir); !errors.Is(err, fs.ErrNotExist) {
 		return h.settings.WorkDir, ""
 	}
@@ -265,7 +265,7 @@ func (h *machineHost) workDir() (dir, note string) {
 }
 
 // command tells the peer's command from others in the record of a start.
-func (h *machineHost) command() string {
+func (h *realHost) command() string {
 	sum := fnv.New64a()
 	for _, word := range append([]string{h.settings.executable}, h.settings.Command[1:]...) {
 		sum.Write(append([]byte(word), 0))
@@ -274,7 +274,7 @@ func (h *machineHost) command() string {
 }
 
 // nextGeneration is that of the life which a start now begins; 0: not known.
-func (h *machineHost) nextGeneration() uint64 {
+func (h *realHost) nextGeneration() uint64 {
 	life, found, err := h.dir.ReadLife(h.peer)
 	if h.damaged(err) || err != nil {
 		return 0
@@ -285,7 +285,7 @@ func (h *machineHost) nextGeneration() uint64 {
 	return life.Generation + 1
 }
 
-func (h *machineHost) childEnv(token string) []string {
+func (h *realHost) childEnv(token string) []string {
 	env := make([]string, 0, len(h.settings.Env)+2)
 	for _, v := range h.settings.Env {
 		if !strings.HasPrefix(v, revivalVariable+"=") && !strings.HasPrefix(v, pairdir.Variable+"=") {
@@ -295,10 +295,10 @@ func (h *machineHost) childEnv(token string) []string {
 	return append(env, pairdir.Variable+"="+h.dir.Path(), revivalVariable+"="+token)
 }
 
-func (h *machineHost) storeGoodbye(kind wire.GoodbyeKind, reason string) error {
+func (h *realHost) storeGoodbye(kind wire.GoodbyeKind, reason string) error {
 	goodbye := pairdir.Goodbye{
-		Kind: kind.String(), Name: h.self.String(), Peer: h.peer.String(),
-		Generation: h.life.Generation, Process: h.me, Reason: reason, Time: time.Now(),
+		Name: h.self.String(), Peer: h.peer.String(),
+		Generation: h.life.Generation, Process: h.me, Reason: reason,
 	}
 	if kind == wire.Stop {
 		return h.dir.StoreStop(h.self, h.peer, goodbye)
@@ -306,12 +306,12 @@ func (h *machineHost) storeGoodbye(kind wire.GoodbyeKind, reason string) error {
 	return h.dir.StoreLeave(h.self, goodbye)
 }
 
-func (h *machineHost) stopped() bool {
+func (h *realHost) stopped() bool {
 	_, stopped, err := h.dir.ReadStop(h.self, h.peer)
 	return stopped && err == nil
 }
 
-func (h *machineHost) heal() ([]string, error) {
+func (h *realHost) heal() ([]string, error) {
 	healed, err := h.claim.Check()
 	if errors.Is(err, pairdir.ErrLost) {
 		return healed, err
@@ -335,7 +335,7 @@ func (h *machineHost) heal() ([]string, error) {
 	return healed, nil
 }
 
-func (h *machineHost) holds(pid int) error {
+func (h *realHost) holds(pid int) error {
 	holder, err := h.dir.Holder(h.peer)
 	switch {
 	case err != nil:

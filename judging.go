@@ -58,7 +58,7 @@ func (l *loop) dump(p protocol.Process) {
 	})
 }
 
-func (h *machineHost) dump(process *proc.Handle) string {
+func (h *realHost) dump(process *proc.Handle) string {
 	output, err := h.dir.BeginDump(h.peer)
 	if err != nil {
 		return fmt.Sprintf("what %s was doing cannot be kept: %v", h.peer, err)

@@ -48,8 +48,8 @@ var errLeftMeanwhile = errors.New("the name has left meanwhile")
 
 // begin starts a life of our name: from here on an earlier leave of it is over,
 // and, if a person started us, a stop of the pair too.
-func (m *Member) begin(claim *pairdir.Claim) (*machineHost, error) {
-	h := &machineHost{
+func (m *Member) begin(claim *pairdir.Claim) (*realHost, error) {
+	h := &realHost{
 		settings: m.settings, dir: m.dir, self: m.self, peer: m.peer, claim: claim,
 		ears: &ears{address: m.self.Address(), claim: claim},
 	}
@@ -85,7 +85,7 @@ func (m *Member) begin(claim *pairdir.Claim) (*machineHost, error) {
 }
 
 // guard listens and drives the machine until it has ended.
-func (m *Member) guard(ctx context.Context, h *machineHost) error {
+func (m *Member) guard(ctx context.Context, h *realHost) error {
 	if err := h.ears.open(); err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (m *Member) guard(ctx context.Context, h *machineHost) error {
 	return nil
 }
 
-func (m *Member) newLoop(ctx context.Context, h *machineHost, log *pairdir.Log) *loop {
+func (m *Member) newLoop(ctx context.Context, h *realHost, log *pairdir.Log) *loop {
 	s := m.settings
 	return &loop{
 		m: m, host: h, origin: time.Now(), checkAt: time.Now().Add(nameCheck),
@@ -146,7 +146,7 @@ func firstPatience(s settings, revived bool) time.Duration {
 }
 
 // circumstances says what a person should know from the start.
-func (m *Member) circumstances(h *machineHost) string {
+func (m *Member) circumstances(h *realHost) string {
 	notes := append(h.claim.Notes(), proc.Capabilities()...)
 	notes = append(notes, m.settings.notes...)
 	if m.settings.temporary {
