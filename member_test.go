@@ -324,3 +324,23 @@ func TestStatusBeforeRunNeverBlocks(t *testing.T) {
 		}
 	}
 }
+
+// Whoever stored the pair's stop died before it could tell the members.
+func TestStopThatNobodyToldIsFound(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, "member", nil).run()
+	h := p.open(p.await(PeerUp).PeerPID)
+	if err := p.a.dir.StoreStop(p.a.self, p.a.peer, pairdir.Goodbye{Reason: "by one who is gone"}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-p.result:
+		if err != nil {
+			t.Errorf("Run returned %v, want nil", err)
+		}
+		p.result <- nil
+	case <-time.After(patience):
+		t.Fatal("the stop was not found")
+	}
+	p.gone(h)
+}
