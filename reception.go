@@ -62,15 +62,17 @@ func (l *loop) rest(d time.Duration) {
 }
 
 // meet finds out who has connected, from the kernel and from the first bytes, and
-// goes on listening when it is the peer. settled is called once that is known.
+// goes on listening when it is the peer. settled is called once the loop knows of
+// it: before that a flood must not pile up.
 func (l *loop) meet(conn *ipc.Conn, settled func()) {
 	stop := context.AfterFunc(l.ctx, func() { conn.Close() })
 	defer stop()
+	settled = sync.OnceFunc(settled)
+	defer settled()
 	l.crowd.enter(conn)
-	known := func() { l.crowd.leave(conn); settled() }
 	process, err := l.known.behind(conn)
 	if err != nil {
-		known()
+		l.crowd.leave(conn)
 		l.m.settings.debug("a connection was not accepted", "error", err)
 		conn.Close()
 		return
@@ -78,7 +80,7 @@ func (l *loop) meet(conn *ipc.Conn, settled func()) {
 	conn.SetReadDeadline(time.Now().Add(introduceTime))
 	scanner, first, err := introduction(conn)
 	conn.SetReadDeadline(time.Time{})
-	known()
+	l.crowd.leave(conn)
 	if err != nil {
 		l.known.release(process)
 		conn.Close()
@@ -86,12 +88,12 @@ func (l *loop) meet(conn *ipc.Conn, settled func()) {
 	}
 	switch hello := first.(type) {
 	case nil:
-		l.meetPlain(conn, process)
+		l.meetPlain(conn, process, settled)
 	case wire.Hello:
-		l.meetPeer(conn, process, hello, scanner)
+		l.meetPeer(conn, process, hello, scanner, settled)
 	case wire.Look:
 		l.known.release(process)
-		l.answerLook(conn, scanner)
+		l.answerLook(conn, scanner, settled)
 	default:
 		l.known.release(process)
 		conn.Close()
@@ -123,13 +125,14 @@ func introduction(conn *ipc.Conn) (*wire.Scanner, wire.Message, error) {
 	}
 }
 
-func (l *loop) meetPlain(conn *ipc.Conn, process protocol.Process) {
+func (l *loop) meetPlain(conn *ipc.Conn, process protocol.Process, settled func()) {
 	id := l.newLink()
 	heard := protocol.PlainHeard{Link: id, Process: process}
 	if !l.m.post(linkMade{id, conn, heard}) {
 		conn.Close()
 		return
 	}
+	settled()
 	buf := make([]byte, wire.MaxLine)
 	for {
 		if n, err := conn.Read(buf); n == 0 && err != nil {
@@ -141,7 +144,7 @@ func (l *loop) meetPlain(conn *ipc.Conn, process protocol.Process) {
 }
 
 // meetPeer lets the peer in if it is the holder of the name that it speaks for.
-func (l *loop) meetPeer(conn *ipc.Conn, process protocol.Process, hello wire.Hello, scanner *wire.Scanner) {
+func (l *loop) meetPeer(conn *ipc.Conn, process protocol.Process, hello wire.Hello, scanner *wire.Scanner, settled func()) {
 	if err := l.host.holds(process.PID); err != nil {
 		l.known.release(process)
 		conn.Send(wire.Append(nil, wire.Refused{Reason: err.Error()}))
@@ -153,12 +156,13 @@ func (l *loop) meetPeer(conn *ipc.Conn, process protocol.Process, hello wire.Hel
 		conn.Close()
 		return
 	}
+	settled()
 	l.listenOn(conn, id, process, scanner)
 }
 
 // answerLook serves an operator's connection: each LOOK makes us read the folder,
 // and is answered with what we know.
-func (l *loop) answerLook(conn *ipc.Conn, scanner *wire.Scanner) {
+func (l *loop) answerLook(conn *ipc.Conn, scanner *wire.Scanner, settled func()) {
 	defer conn.Close()
 	buf := make([]byte, wire.MaxLine)
 	for {
@@ -172,6 +176,7 @@ func (l *loop) answerLook(conn *ipc.Conn, scanner *wire.Scanner) {
 		select {
 		case s := <-reply:
 			conn.Send(wire.Append(nil, s.wire()))
+			settled()
 		case <-l.ctx.Done():
 			return
 		}
