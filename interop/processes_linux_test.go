@@ -126,6 +126,9 @@ func readMarks(folder string) (marks, bool) {
 	if err != nil {
 		return marks{}, errors.Is(err, fs.ErrNotExist) // a thread of the kernel
 	}
+	if len(environ) == 0 {
+		return marks{}, false // in the middle of an exec the kernel shows none
+	}
 	m := marks{scene: variable(environ, sceneMark), member: variable(environ, memberMark)}
 	return m, !isShell(exe) || m.scene == ""
 }
