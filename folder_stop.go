@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,6 +19,9 @@ const (
 	// leastPatience is how long a member may take to answer LOOK, however short the
 	// grace is.
 	leastPatience = 50 * time.Millisecond
+	// aftershock is how long after the end of a plain peer a guard may still appear
+	// that it started right before.
+	aftershock = 500 * time.Millisecond
 	// stopReason stands in the record and in the members' events.
 	stopReason = "stop by the operator"
 )
@@ -99,7 +103,7 @@ func (s *pairStop) run(ctx context.Context) error {
 	if err := s.announce(); err != nil {
 		return err
 	}
-	for {
+	for waited := false; ; {
 		if superseded, err := s.superseded(); superseded || err != nil {
 			return err
 		}
@@ -108,8 +112,15 @@ func (s *pairStop) run(ctx context.Context) error {
 			return err
 		}
 		fresh, before = append(before, fresh...), nil
-		if len(fresh) == 0 {
+		if len(fresh) == 0 && (waited || !s.endedPlain()) {
 			return nil
+		}
+		if len(fresh) == 0 {
+			waited = true
+			if err := s.listenForAftershock(ctx); err != nil {
+				return err
+			}
+			continue
 		}
 		s.tell(ctx, fresh)
 		if err := s.await(ctx, fresh, s.deadline); err != nil {
@@ -123,6 +134,23 @@ func (s *pairStop) run(ctx context.Context) error {
 				return err
 			}
 		}
+	}
+}
+
+// endedPlain reports whether a process was ended that may have been a plain peer,
+// whose own timer starts its guard.
+func (s *pairStop) endedPlain() bool {
+	return slices.ContainsFunc(s.targets, func(t *stopTarget) bool { return !t.member && t.name.PlainPermitted() })
+}
+
+// listenForAftershock waits a moment. While we live a guard that appears honours the
+// stop ([Member.resume]); later it would be taken for one that a person started.
+func (s *pairStop) listenForAftershock(ctx context.Context) error {
+	select {
+	case <-time.After(aftershock):
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("pairguard: stop of %s and %s: %w", s.pair.a.name, s.pair.b.name, ctx.Err())
 	}
 }
 

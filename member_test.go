@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -343,4 +344,54 @@ func TestStopThatNobodyToldIsFound(t *testing.T) {
 		t.Fatal("the stop was not found")
 	}
 	p.gone(h)
+}
+
+// A plain peer's own timer may start us in the middle of a stop: that is no person. Once the stop is over it is.
+func TestStartByAPlainPeerDuringAStopObeysIt(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	author := exec.Command(os.Args[0])
+	author.Env = append(os.Environ(), roleVariable+"=idle")
+	if err := author.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { author.Process.Kill(); author.Wait() })
+	h, err := proc.Open(author.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	plain := newPair(t, "idle", func(c *Config) { c.Self, c.Peer = "qt:A", "qt:B" })
+	ordinary := newPair(t, "idle", nil)
+	for _, c := range []struct {
+		name   string
+		m      *Member
+		stop   pairdir.Goodbye
+		stands bool
+	}{
+		{"under way", plain.a, pairdir.Goodbye{Process: h.ID()}, true},
+		{"long ago", plain.a, pairdir.Goodbye{Process: h.ID(), Time: time.Now().Add(-freshStop)}, false},
+		{"in the future", plain.a, pairdir.Goodbye{Process: h.ID(), Time: time.Now().Add(time.Hour)}, false},
+		{"by one who is gone", plain.a, pairdir.Goodbye{Process: proc.ID{BootID: h.ID().BootID, PID: h.PID(), Start: h.ID().Start + 1}}, false},
+		{"of a pair where nobody can be plain", ordinary.a, pairdir.Goodbye{Process: h.ID()}, false},
+	} {
+		if err := c.m.dir.StoreStop(c.m.self, c.m.peer, c.stop); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.m.resume(proc.ID{}); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if _, stands, err := c.m.dir.ReadStop(c.m.self, c.m.peer); err != nil || stands != c.stands {
+			t.Errorf("%s: the stop stands: %v, %v", c.name, stands, err)
+		}
+	}
+	if err := plain.a.dir.StoreStop(plain.a.self, plain.a.peer, pairdir.Goodbye{Process: h.ID()}); err != nil {
+		t.Fatal(err)
+	}
+	if err := plain.a.Run(withPatience(t)); err != nil {
+		t.Errorf("Run returned %v, want nil", err)
+	}
+	if n := plain.count(PeerStarted); n != 0 {
+		t.Error("it started its peer in the middle of a stop")
+	}
 }

@@ -64,7 +64,7 @@ func (m *Member) begin(claim *pairdir.Claim) (*realHost, error) {
 	}
 	if !revived {
 		token = ""
-		if err := m.dir.ClearStop(m.self, m.peer); err != nil {
+		if err := m.resume(h.me); err != nil {
 			return nil, fmt.Errorf("the pair was stopped and that cannot be undone: %w", err)
 		}
 		if _, _, err := m.dir.ReadLife(m.self); err != nil {
@@ -82,6 +82,31 @@ func (m *Member) begin(claim *pairdir.Claim) (*realHost, error) {
 		return nil, err
 	}
 	return h, nil
+}
+
+// freshStop is how long after its announcement a stop may still be under way.
+const freshStop = 10 * time.Second
+
+// resume takes the stop of the pair back, as a start by a person does. A plain peer
+// starts us by its own timer, which looks the same: so where there may be one, a stop
+// that is still under way stays, and ends us too.
+func (m *Member) resume(me proc.ID) error {
+	stop, stopped, err := m.dir.ReadStop(m.self, m.peer)
+	if err == nil && stopped && m.peer.PlainPermitted() && stop.Process != me {
+		if age := time.Since(stop.Time); age >= 0 && age < freshStop && lives(stop.Process) {
+			return nil
+		}
+	}
+	return m.dir.ClearStop(m.self, m.peer)
+}
+
+func lives(id proc.ID) bool {
+	h, err := proc.Reopen(id)
+	if err != nil {
+		return false
+	}
+	h.Close()
+	return true
 }
 
 // guard listens and drives the machine until it has ended.
