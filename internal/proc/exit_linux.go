@@ -104,7 +104,7 @@ func zombieStatus(id ID) ExitStatus {
 // for the burial.
 func (h *Handle) died() {
 	h.finish(h.exitStatus())
-	if h.child && !h.reap() {
+	if h.sys.child && !h.reap() {
 		// Somebody traces it, and the tracer gets to see the end first.
 		go h.reapLater()
 		return

@@ -23,11 +23,10 @@ var (
 // Handle stands for one process, which need not be a child. All methods are safe
 // for concurrent use.
 type Handle struct {
-	id    ID
-	child bool          // started by this handle, which therefore reaps it
-	done  chan struct{} // closed once, after exit was written
-	exit  ExitStatus
-	sys   sysHandle
+	id   ID
+	done chan struct{} // closed once, after exit was written
+	exit ExitStatus
+	sys  sysHandle
 }
 
 // Spec says what to start, and in what world.

@@ -24,6 +24,7 @@ type sysHandle struct {
 	mu     sync.RWMutex // guards pidfd and closed: a signal on its way keeps the number from being reused
 	pidfd  int          // -1: none, because the kernel has none, or because it was given back
 	closed bool
+	child  bool   // started by this handle, which therefore reaps it
 	token  uint64 // its name in the watcher
 
 	// Without pidfds only:
@@ -32,7 +33,8 @@ type sysHandle struct {
 }
 
 func newHandle(id ID, pidfd int, child bool) *Handle {
-	h := &Handle{id: id, child: child, done: make(chan struct{})}
+	h := &Handle{id: id, done: make(chan struct{})}
+	h.sys.child = child
 	h.sys.pidfd = pidfd
 	if pidfd < 0 {
 		h.sys.stop = make(chan struct{})
@@ -229,7 +231,7 @@ func (h *Handle) Close() {
 	first := !h.sys.closed
 	h.sys.closed = true
 	h.sys.mu.Unlock()
-	if !first || h.child {
+	if !first || h.sys.child {
 		return
 	}
 	if h.sys.stop != nil {

@@ -41,6 +41,7 @@ const reapPause = 10 * time.Millisecond
 type sysHandle struct {
 	mu     sync.RWMutex // a signal on its way keeps a child from being reaped
 	closed bool
+	child  bool // started by this handle, which therefore reaps it
 }
 
 // Self returns the ID of this process.
@@ -117,7 +118,8 @@ func Start(s Spec) (*Handle, error) {
 		return nil, err
 	}
 	// Not reaped yet, unless the host program does that, so the number is its own.
-	h := &Handle{id: ID{BootID: bootID(), PID: pid}, child: true, done: make(chan struct{})}
+	h := &Handle{id: ID{BootID: bootID(), PID: pid}, done: make(chan struct{})}
+	h.sys.child = true
 	if st, err := readState(pid); err == nil {
 		h.id.Start = st.start
 	}
@@ -129,7 +131,7 @@ func Start(s Spec) (*Handle, error) {
 
 // died is called once, by the watcher, which has taken h out.
 func (h *Handle) died(e ExitStatus) {
-	if h.child {
+	if h.sys.child {
 		go h.bury()
 		return
 	}
@@ -189,7 +191,7 @@ func (h *Handle) signal(s syscall.Signal) error {
 	case h.sys.closed:
 		return ErrClosed
 	}
-	if !h.child {
+	if !h.sys.child {
 		now, err := readState(h.id.PID)
 		if err != nil {
 			return err
@@ -217,7 +219,7 @@ func (h *Handle) Close() {
 	first := !h.sys.closed
 	h.sys.closed = true
 	h.sys.mu.Unlock()
-	if first && !h.child {
+	if first && !h.sys.child {
 		deaths.remove(h)
 	}
 }

@@ -171,7 +171,7 @@ func (w *watcher) ended(pid int, exit ExitStatus) {
 	var alive []*Handle
 	for _, h := range w.watched[pid] {
 		now, err := readState(pid)
-		if err == nil && !now.dead && now.start == h.id.Start && !h.child && w.register(pid) == nil {
+		if err == nil && !now.dead && now.start == h.id.Start && !h.sys.child && w.register(pid) == nil {
 			alive = append(alive, h)
 			continue
 		}
