@@ -44,7 +44,7 @@ func qtAddress(s string) (ipc.Address, error) {
 }
 
 func (d *Dir) ordinaryAddress(key string) (ipc.Address, error) {
-	return ipc.Address(d.socketFile(key)), nil
+	return ipc.Address(filepath.Join(d.path, key+".sock")), nil
 }
 
 func (d *Dir) ordinaryKey(a ipc.Address) (string, bool) {

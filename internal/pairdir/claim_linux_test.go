@@ -26,6 +26,9 @@ func init() {
 	roles["die"] = playDie
 }
 
+// waysToHold: with the abstract socket, and with the lock file alone.
+var waysToHold = map[string][]string{"abstract": nil, "lockfile": {without.Variable + "=abstract"}}
+
 // playSquat ADDRESS UID listen|bind: sits on an abstract socket as another user.
 func playSquat(args []string) {
 	uid, _ := strconv.Atoi(args[1])
@@ -78,82 +81,6 @@ func playDie(args []string) {
 	_, _ = d.BeginLife(n, n, "")
 }
 
-// withAndWithout runs a test with the abstract socket and with the lock file alone.
-func withAndWithout(t *testing.T, test func(t *testing.T, env []string)) {
-	t.Run("abstract", func(t *testing.T) { test(t, nil) })
-	t.Run("lockfile", func(t *testing.T) { test(t, []string{without.Variable + "=abstract"}) })
-}
-
-func TestFiftyProcessesOneHolder(t *testing.T) {
-	withAndWithout(t, func(t *testing.T, env []string) {
-		d := testDir(t)
-		kids := make([]*kid, 50)
-		for i := range kids {
-			kids[i] = start(t, env, "claim", d.Path(), "procA")
-		}
-		held := 0
-		for _, k := range kids {
-			l := k.line()
-			switch {
-			case strings.HasPrefix(l, "held"):
-				held++
-			case !strings.Contains(l, "taken by process"):
-				t.Errorf("a loser is told %q", l)
-			}
-		}
-		if held != 1 {
-			t.Fatalf("%d holders", held)
-		}
-	})
-}
-
-func TestHolderKilledIsFree(t *testing.T) {
-	withAndWithout(t, func(t *testing.T, env []string) {
-		d := testDir(t)
-		n := d.mustName(t, "procA")
-		for range 5 {
-			k := start(t, env, "claim", d.Path(), "procA")
-			k.want("free name", "held")
-			if h, err := d.Holder(n); err != nil || !h.Held || h.PID != k.pid() {
-				t.Fatalf("holder %+v %v, want %d", h, err, k.pid())
-			}
-			_, err := d.Claim(n)
-			var taken *TakenError
-			if !errors.As(err, &taken) || taken.PID != k.pid() {
-				t.Fatalf("want taken by %d, got %v", k.pid(), err)
-			}
-			k.kill()
-			if h, err := d.Holder(n); err != nil || h.Held {
-				t.Fatalf("dead, but held: %+v %v", h, err)
-			}
-			c, err := d.Claim(n)
-			mustDo(t, err)
-			mustDo(t, c.Release())
-		}
-	})
-}
-
-func TestTakenByThisProcess(t *testing.T) {
-	d := testDir(t)
-	n := d.mustName(t, "procA")
-	c := mustClaim(t, d, n)
-	other, err := Open(d.Path() + "/../d/.")
-	mustDo(t, err)
-	_, err = other.Claim(n)
-	var taken *TakenError
-	if !errors.As(err, &taken) || taken.PID != os.Getpid() {
-		t.Fatalf("want taken by this process, got %v", err)
-	}
-	if h, err := d.Holder(n); err != nil || h != (Holder{true, os.Getpid()}) {
-		t.Fatalf("%+v %v", h, err)
-	}
-	// None of this may have dropped the lock.
-	start(t, nil, "claim", d.Path(), "procA").want("held here", "error name procA: taken by process "+strconv.Itoa(os.Getpid()))
-	mustDo(t, c.Release())
-	wantError(t, "second release", c.Release(), "not held")
-	start(t, nil, "claim", d.Path(), "procA").want("released", "held")
-}
-
 // A hard link makes one lock file of two names; opening it would drop the lock.
 func TestLinkedLockFileDoesNotDropTheLock(t *testing.T) {
 	d := testDir(t)
@@ -178,30 +105,6 @@ func openFiles(t *testing.T) int {
 	entries, err := os.ReadDir("/proc/self/fd")
 	mustDo(t, err)
 	return len(entries)
-}
-
-func TestManyClaimsInOneProcess(t *testing.T) {
-	d := testDir(t)
-	n := d.mustName(t, "procA")
-	results := make(chan *Claim, 32)
-	for range cap(results) {
-		go func() {
-			_, _ = d.Holder(n)
-			c, _ := d.Claim(n)
-			results <- c
-		}()
-	}
-	held := 0
-	for range cap(results) {
-		if c := <-results; c != nil {
-			held++
-			defer c.Release()
-		}
-	}
-	if held != 1 {
-		t.Fatalf("%d goroutines hold one name", held)
-	}
-	start(t, nil, "claim", d.Path(), "procA").want("held here", "error name procA: taken")
 }
 
 func TestLockFileRemovedNeverTwoHolders(t *testing.T) {

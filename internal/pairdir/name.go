@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"unicode"
@@ -159,6 +158,3 @@ func fileKey(s string) string {
 	}
 	return key
 }
-
-// socketFile is the path of an ordinary name's socket.
-func (d *Dir) socketFile(key string) string { return filepath.Join(d.path, key+".sock") }

@@ -1,0 +1,5 @@
+//go:build !linux && !windows
+
+package pairdir
+
+var waysToHold = map[string][]string{"lockfile": nil}
