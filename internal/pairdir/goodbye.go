@@ -123,7 +123,7 @@ func ofEarlierBoot(id proc.ID) bool {
 }
 
 func (d *Dir) readGoodbye(path string) (Goodbye, bool, error) {
-	b, _, err := readFile(path)
+	b, _, err := readFile(path, recordRoom)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Goodbye{}, false, nil
 	}

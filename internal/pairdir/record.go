@@ -65,8 +65,9 @@ func parseRecord(b []byte, v any, check func() error) error {
 	return check()
 }
 
-// encodeRecord gives v, a record without version, its version.
-func encodeRecord(v any) ([]byte, error) {
+// encodeRecord gives v, a record without version, its version; it may have room
+// bytes.
+func encodeRecord(v any, room int) ([]byte, error) {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return nil, err
@@ -74,15 +75,15 @@ func encodeRecord(v any) ([]byte, error) {
 	b := fmt.Appendf(nil, `{"version":%d,`, recordVersion)
 	b = append(b, body[1:]...)
 	b = append(b, '\n')
-	if len(b) > recordRoom {
-		return nil, fmt.Errorf("has %d bytes, at most %d are allowed", len(b), recordRoom)
+	if len(b) > room {
+		return nil, fmt.Errorf("has %d bytes, at most %d are allowed", len(b), room)
 	}
 	return b, nil
 }
 
 // readFile returns the bytes of a record and the file they came from. Anything
-// but a regular file of a fair size is damage, and is never waited for.
-func readFile(path string) ([]byte, fs.FileInfo, error) {
+// but a regular file of at most room bytes is damage, and is never waited for.
+func readFile(path string, room int) ([]byte, fs.FileInfo, error) {
 	info, err := os.Lstat(path)
 	if err != nil {
 		return nil, nil, err
@@ -98,12 +99,12 @@ func readFile(path string) ([]byte, fs.FileInfo, error) {
 	if info, err = f.Stat(); err != nil {
 		return nil, info, err
 	}
-	b, err := io.ReadAll(io.LimitReader(f, recordRoom+1))
+	b, err := io.ReadAll(io.LimitReader(f, int64(room)+1))
 	if err != nil {
 		return nil, info, err
 	}
-	if len(b) > recordRoom {
-		return nil, info, &damage{fmt.Errorf("it is longer than %d bytes", recordRoom)}
+	if len(b) > room {
+		return nil, info, &damage{fmt.Errorf("it is longer than %d bytes", room)}
 	}
 	return b, info, nil
 }
@@ -116,7 +117,11 @@ func (d *damage) Unwrap() error { return d.error }
 // load reads the record at path with parse. A missing one is found == false; a
 // damaged one is set aside and reported as *DamagedError.
 func (d *Dir) load(path string, parse func([]byte) error) (found bool, err error) {
-	b, info, err := readFile(path)
+	return load(path, recordRoom, parse)
+}
+
+func load(path string, room int, parse func([]byte) error) (found bool, err error) {
+	b, info, err := readFile(path, room)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}

@@ -210,7 +210,7 @@ func TestSetAsideSparesANewRecord(t *testing.T) {
 	d := testDir(t)
 	path := d.Path() + "/procA.life"
 	put(t, path, "damaged")
-	_, read, err := readFile(path)
+	_, read, err := readFile(path, recordRoom)
 	mustDo(t, err)
 	put(t, path+".new", "good")
 	mustDo(t, os.Rename(path+".new", path))
@@ -317,7 +317,7 @@ func fuzzRecord(f *testing.F, parse func([]byte) (any, error)) {
 		if err != nil {
 			return
 		}
-		again, err := encodeRecord(v)
+		again, err := encodeRecord(v, recordRoom)
 		if err != nil {
 			return // longer than a writer of this package would make it
 		}

@@ -37,7 +37,7 @@ const (
 // A writer that dies in here leaves the old record, or the new one, and at most
 // a stray file that tidy removes.
 func (d *Dir) store(path string, v any, need durability, keys ...string) error {
-	b, err := encodeRecord(v)
+	b, err := encodeRecord(v, recordRoom)
 	if err != nil {
 		return fmt.Errorf("record %s: %w; the old one is kept", path, err)
 	}
