@@ -139,12 +139,32 @@ func TestEndsWhileThePeerIsDown(t *testing.T) {
 		t.Parallel()
 		tr := newTrial(t)
 		p := tr.oneDown()
+		began := time.Now()
+		tr.must(p.First.Signal(syscall.SIGTERM))
+		tr.ended(p.First, 0)
+		if took := time.Since(began); took > pairguard.DefaultGrace {
+			t.Errorf("it took %v", took)
+		}
+		// Its peer had died before it was asked to leave, and nobody else would bring it back.
+		b, err := p.Observer.AwaitHolder(tr.ctx, "procB")
+		tr.must(err)
+		tr.event("procB sees that it has left", saw("procB", pairguard.PeerLeft))
+		tr.remains("procB alone", pairguard.DefaultHeartbeat+unchanged, only(b.PID))
+		tr.stopped(p)
+	})
+	t.Run("SIGTERM, held", func(t *testing.T) {
+		t.Parallel()
+		tr := newTrial(t)
+		p := tr.oneDown()
+		_, err := tr.Command(tr.ctx, "hold", "procB", "--for", "1h")
+		tr.must(err)
+		tr.event("procA knows of the hold", saw("procA", pairguard.Held))
 		tr.must(p.First.Signal(syscall.SIGTERM))
 		tr.ended(p.First, 0)
 		tr.remains("nothing comes back", unchanged, none)
 		// Its peer was down when it said so, and obeys all the same.
 		b := tr.guard("procB", "procA")
-		_, err := p.Observer.AwaitHolder(tr.ctx, "procB")
+		_, err = p.Observer.AwaitHolder(tr.ctx, "procB")
 		tr.must(err)
 		tr.remains("procB alone", pairguard.DefaultHeartbeat+unchanged, only(b.PID()))
 		tr.stopped(p)

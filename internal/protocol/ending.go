@@ -26,6 +26,7 @@ func (m *Machine) end(kind wire.GoodbyeKind, reason string, initiator bool) {
 		m.endAgain(kind, reason, initiator)
 		return
 	}
+	m.leaving = leaving{}
 	m.enter(Ending, m.now+m.cfg.Grace)
 	m.links.dialAt, m.lookAt = never, never
 	m.ending = ending{kind: kind, reason: reason, initiator: initiator, stored: !initiator}

@@ -8,7 +8,8 @@
 //     seen free, and the goodbyes have been read after that proof.
 //   - Kill goes only to a process judged hung, or that has outlived its grace in
 //     a stop.
-//   - After a goodbye nothing is started.
+//   - After a goodbye nothing is started; a death noticed before our own leave is
+//     answered before we go.
 package protocol
 
 import (
@@ -93,6 +94,7 @@ type Machine struct {
 	revival   revival
 	held      bool
 	heldUntil time.Duration
+	leaving   leaving
 	ending    ending
 }
 
@@ -116,6 +118,7 @@ func (m *Machine) Step(now time.Duration, event Event) []Action {
 		m.noticeLateness()
 		m.handle(event)
 		m.runTimers()
+		m.leaveWhenDone()
 	}
 	m.expect = m.Deadline()
 	return m.out
@@ -126,7 +129,7 @@ func (m *Machine) Deadline() time.Duration {
 	if m.phase == Ended || m.phase == Unbegun {
 		return never
 	}
-	return min(m.phaseAt, m.links.beatAt, m.links.dialAt, m.heldUntil, m.lookAt, m.judgeAt())
+	return min(m.phaseAt, m.links.beatAt, m.links.dialAt, m.heldUntil, m.lookAt, m.judgeAt(), m.leaveBy())
 }
 
 // Phase is where the machine stands.
@@ -196,7 +199,7 @@ func (m *Machine) handle(event Event) {
 	case GoodbyeStored:
 		m.goodbyeStored(e)
 	case LeaveAsked:
-		m.end(wire.Leave, e.Reason, true)
+		m.leave(e.Reason)
 	case StopAsked:
 		m.end(wire.Stop, e.Reason, true)
 	}

@@ -114,6 +114,9 @@ func (m *Machine) reviveAfter(delay time.Duration) {
 	m.dropLinks()
 	m.peer = counterpart{}
 	m.revival.startAt = m.now + delay
+	if m.leaving.asked {
+		m.revival.startAt = m.now
+	}
 	m.enter(Reviving, never)
 	m.surveyForRevival()
 }
@@ -265,6 +268,7 @@ func (m *Machine) countRevival() {
 
 func (m *Machine) startFailed(reason string) {
 	m.revival.spawning = false
+	m.leaving.tried = m.leaving.asked
 	switch m.phase {
 	case Ending:
 		m.finishIfAlone()

@@ -30,6 +30,7 @@ const (
 	freezerUnseen
 	stopTakenForDebugger
 	spinTakenForHunger
+	leaverDoesNotWait
 	brokenCount
 )
 
@@ -62,6 +63,7 @@ var variants = [brokenCount]Variant{
 	freezerUnseen:          {"freezer-unseen", "P5", "a frozen cgroup is not seen"},
 	stopTakenForDebugger:   {"stop-taken-for-debugger", "P2", "whoever is stopped is taken for one that is being debugged"},
 	spinTakenForHunger:     {"spin-taken-for-hunger", "P2", "the time that a process gets is not seen, so that one that spins seems to starve"},
+	leaverDoesNotWait:      {"leaver-does-not-wait", "P2", "whoever is asked to leave does so at once, whatever it owes"},
 }
 
 // Variants lists what can be broken.

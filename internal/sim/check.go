@@ -146,9 +146,44 @@ func (c *checker) spawning(w *world, id int32) {
 	case c.heldFrom(w, p, name):
 		c.fail(w, "P5", names[name]+" is held and is started")
 	}
-	if why := p.budget.spawn(w.now); why != "" {
+	if why := p.budget.spawn(w.now); why != "" && !p.leaving { // who leaves has no time to wait
 		c.fail(w, "P8", why)
 	}
+}
+
+// askedToLeave: a member is asked to leave. What it owes then, it has to do first.
+func (c *checker) askedToLeave(w *world, id int32) {
+	p, f := &w.procs[id], &w.folder
+	name := 1 - p.name
+	if !p.begun || p.okSince > w.now || p.owesSince < never || w.plan.plain ||
+		f.stop || f.holdUntil[name] > 0 || f.awayUntil > 0 || w.now < w.spawnFail || w.asleep > 0 {
+		return
+	}
+	status := p.machine.Status()
+	switch status.Phase {
+	case protocol.Reviving, protocol.Waiting:
+		if w.procs[id].budget.met {
+			p.owesSince = w.now
+		}
+	case protocol.Fencing:
+		p.owesSince = w.now
+	}
+}
+
+// leaves: P2. Who leaves has answered the death that it knew of before.
+func (c *checker) leaves(w *world, id int32) {
+	p, f := &w.procs[id], &w.folder
+	name := 1 - p.name
+	if p.owesSince == never || p.okSince > p.owesSince || w.now-p.owesSince >= grace || c.hasLeft(w, name) || c.vague[name] == f.life[name] ||
+		f.stop || f.stopAt > p.owesSince || f.holdUntil[name] > 0 || f.awayUntil > 0 || w.spawnFail > p.owesSince {
+		return
+	}
+	for i := range w.procs {
+		if q := &w.procs[i]; q.name == name && q.kind != impostor && (q.state != dead || q.born >= p.owesSince) {
+			return
+		}
+	}
+	c.fail(w, "P2", fmt.Sprintf("process %d leaves %v after it was asked to, and the death of %s that it knew of is not answered", id, w.now-p.owesSince, names[name]))
 }
 
 // watches: the process has met the other one, so that a free lock alone is no proof

@@ -170,6 +170,7 @@ func (w *world) do(id int32, action protocol.Action) {
 		w.check.emitted(w, id, a.Notice)
 	case protocol.End:
 		p.leaving = true
+		w.check.leaves(w, id)
 		w.die(id, "ends")
 	}
 }
@@ -212,6 +213,14 @@ func (w *world) terminate(id int32) {
 		w.die(id, "ends on SIGTERM")
 		return
 	}
+	w.check.askedToLeave(w, id)
+	if w.broken == leaverDoesNotWait && p.begun {
+		w.folder.leave[p.name], w.folder.leftAt[p.name] = p.generation, w.now
+		w.check.saidGoodbye(w, id, wire.Leave)
+		w.check.leaves(w, id)
+		w.die(id, "ends on SIGTERM")
+		return
+	}
 	w.later(id, protocol.LeaveAsked{Reason: "SIGTERM"})
 }
 
@@ -220,6 +229,7 @@ func (w *world) spawn(id int32) {
 	p := &w.procs[id]
 	if w.now < w.spawnFail || w.chance(w.faults.SpawnFails) {
 		w.check.excuse(1 - p.name)
+		p.owesSince = never
 		w.later(id, protocol.StartFailed{Reason: "no such file"})
 		return
 	}

@@ -31,10 +31,11 @@ type process struct {
 	name       int
 	kind       procKind
 	state      procState
-	begun      bool // its machine has begun (a plain peer: at once)
-	revived    bool // it carries the token of a revival
-	sick       bool // its application is stuck
-	leaving    bool // it has announced its end
+	begun      bool          // its machine has begun (a plain peer: at once)
+	revived    bool          // it carries the token of a revival
+	sick       bool          // its application is stuck
+	leaving    bool          // it has announced its end, or was asked to
+	owesSince  time.Duration // it was asked to leave while a death waited for its answer; never: it was not
 	listening  bool
 	spins      bool              // it is sick in that it turns on the spot; else it sleeps
 	still      int               // how many reasons it has to stand still
@@ -83,7 +84,7 @@ func (w *world) bear(name int, kind procKind, revived bool, parent int32) int32 
 	id := int32(len(w.procs))
 	p := process{
 		name: name, kind: kind, revived: revived, parent: parent, born: w.now,
-		excusedAt: never, guiltyAt: never, heldSince: never, okSince: never, diedAt: never, begunAt: never, timerAt: never, readAt: -1, lockReadAt: -1,
+		excusedAt: never, guiltyAt: never, heldSince: never, okSince: never, diedAt: never, begunAt: never, owesSince: never, timerAt: never, readAt: -1, lockReadAt: -1,
 		random: uint64(id)*7919 + 1,
 	}
 	if kind == plainOne && w.alive(name) > 0 {
