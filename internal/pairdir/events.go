@@ -29,6 +29,10 @@ type Record struct {
 	Generation uint64    `json:"generation,omitempty"`
 	Reason     string    `json:"reason,omitempty"`
 	AfterMS    *float64  `json:"after_ms,omitempty"` // milliseconds; nil: does not apply
+	// Program is set on what happened to a program under guard, PID is its process
+	// then; Self is the supervisor that tells.
+	Program string `json:"program,omitempty"`
+	PID     int    `json:"pid,omitempty"`
 }
 
 func parseEvent(line []byte) (r Record, err error) {
