@@ -46,6 +46,7 @@ const int maxQueued = 4096;       // bytes kept for a receiver that does not rea
 const int introduction = 10000;   // ms that a new connection has for its first line (§10)
 const int maxStrangers = 64;      // connections that have not said it (§10)
 const int confirmation = 200;     // ms that a suspect is probed before the last call
+const int unsureLimit = 30000;    // ms; a suspect of which nothing can be seen is judged by time
 const int attention = 50;         // ms between two looks at a suspect, so that our own lateness shows
 const int lateSlack = 20;         // ms; a timer that comes later than this was late
 const int redialFirst = 10;       // ms
@@ -182,6 +183,13 @@ QByteArray encoded(const QString &text, int limit = 300)
         out += piece;
     }
     return out;
+}
+
+// A name as §3.3 wants it.
+QByteArray written(const QString &name)
+{
+    const QByteArray whole = encoded(name, maxLine);
+    return whole.size() <= 128 ? whole : '~' + QCryptographicHash::hash(name.toUtf8(), QCryptographicHash::Sha256).toHex().left(32);
 }
 
 // One line, taken apart (protocol.md §3, §4, §11).
@@ -322,9 +330,11 @@ public:
 
     bool init(const QString &self, const QString &peer, const QString &executable, const QStringList &arguments);
     void end(const QString &kind, const QString &reason, bool ours);
+    void suspend();
 
     GuardianService *const q;
     QString m_self, m_peer, m_executable, m_folder, m_error;
+    QString m_selfKey, m_peerKey, m_selfPath, m_peerPath; // what their files are called, and where they listen
     QStringList m_arguments;
     int m_heartbeat = 1000, m_timeout = 2000, m_grace = 5000, m_backoff = 500, m_backoffMax = 2000, m_stable = 10000;
     bool m_quitWhenEnded = true, m_taken = false;
@@ -335,13 +345,14 @@ public:
 
 private:
     // The folder (folder.md).
-    QString file(const QString &name, const char *ext) const { return m_folder + QLatin1Char('/') + name + QLatin1String(ext); }
+    QString file(const QString &key, const char *ext) const { return m_folder + QLatin1Char('/') + key + QLatin1String(ext); }
     QString stopFile() const
     {
-        QStringList names{m_self, m_peer};
-        names.sort();
-        return m_folder + QStringLiteral("/stop.") + names.join(QLatin1Char('+'));
+        QStringList keys{m_selfKey, m_peerKey};
+        keys.sort();
+        return m_folder + QStringLiteral("/stop.") + keys.join(QLatin1Char('+'));
     }
+    bool place(const QString &name, QString *key, QString *path);
     bool openFolder();
     bool claim();
     bool holdTether(int patience);
@@ -349,12 +360,12 @@ private:
     void releaseName();
     bool lockFile(int *fd, qint64 *heldBy) const;
     bool lockInPlace(int fd) const;
-    qint64 holder(const QString &name) const;
+    qint64 holder(const QString &key) const;
     QJsonObject load(const QString &path) const;
     bool store(const QString &path, QJsonObject record, bool durable = true);
     bool beginLife();
     bool peerLeft() const;
-    qint64 heldFor() const;
+    qint64 heldFor(const QString &key) const;
     bool listen();
     void lookAfterName();
     void lost(const QString &why);
@@ -391,7 +402,11 @@ private:
     void armJudge(qint64 ms);
     void judge();
     void lookAgain(bool lastCall);
-    bool couldNotRun();
+    enum Finding { CouldRun, Starved, Stopped, Unsure };
+    Finding examine(QString *why);
+    bool frozen() const;
+    void suspect(const QString &why);
+    quint64 cpu() const;
     void hung(const QString &why);
     void lookForDeath();
     void died();
@@ -416,7 +431,10 @@ private:
     quint64 m_peerGeneration = 0;
     bool m_spoke = false, m_listens = false, m_reported = false, m_speaker = false, m_lastCall = false, m_lateTold = false, m_held = false;
     qint64 m_since = 0, m_lastSign = 0, m_credit = 0, m_judgeDue = 0, m_startAt = 0, m_noticed = -1, m_heldUntil = 0;
-    quint64 m_cpu = 0;
+    quint64 m_cpu = 0;     // of the peer when it became suspect
+    quint32 m_looks = 0;   // the last six looks, a bit each: it could run
+    Finding m_found = CouldRun;
+    qint64 m_suspectAt = 0;
     QString m_unwell, m_kind, m_reason;
     bool m_ours = false, m_killed = false;
 };
@@ -452,11 +470,43 @@ bool GuardianService::Private::openFolder()
     return true;
 }
 
+// protocol.md §1.3 and folder.md §1: an ordinary name, an address as it is, or qt:NAME, where QLocalServer puts NAME.
+bool GuardianService::Private::place(const QString &name, QString *key, QString *path)
+{
+    static const QRegularExpression ordinary(QStringLiteral("\\A(?!\\.\\.?\\z)[A-Za-z0-9._-]{1,64}\\z"));
+    static const QRegularExpression qt(QStringLiteral("\\Aqt:(?!\\.\\.?\\z)[^/\\p{C}]+\\z")), address(QStringLiteral("\\A/[^\\p{C}]*[^/\\p{C}]\\z"));
+    if (ordinary.match(name).hasMatch()) {
+        *key = name;
+        *path = file(name, ".sock");
+    } else if (qt.match(name).hasMatch()) {
+        const QString temporary = QFile::decodeName(qgetenv("TMPDIR"));
+        *path = QDir::cleanPath((temporary.isEmpty() ? QStringLiteral("/tmp") : temporary) + QLatin1Char('/') + name.mid(3));
+    } else if (address.match(name).hasMatch()) {
+        *path = QDir::cleanPath(name);
+    } else {
+        m_error = QStringLiteral("name \"%1\": use letters, digits, '.', '_', '-', at most 64; or qt:NAME; or the path of a socket").arg(name);
+        return false;
+    }
+    const QByteArray local = QFile::encodeName(*path);
+    if (local.size() > int(sizeof(sockaddr_un::sun_path)) - 1 || !local.startsWith('/')) {
+        m_error = QStringLiteral("name \"%1\": its socket %2 has %3 bytes, Linux allows 107 of an absolute path: choose a shorter folder or name")
+                      .arg(name, *path).arg(local.size());
+        return false;
+    }
+    const QString last = path->mid(path->lastIndexOf(QLatin1Char('/')) + 1), stem = last.left(last.size() - 5);
+    if (last.endsWith(QLatin1String(".sock")) && *path == file(stem, ".sock") && ordinary.match(stem).hasMatch())
+        *key = stem; // another way to write an ordinary name
+    else if (key->isEmpty())
+        *key = QString(last).replace(QRegularExpression(QStringLiteral("[^A-Za-z0-9._-]"), QRegularExpression::UseUnicodePropertiesOption), QStringLiteral("_")).left(32)
+            + QLatin1Char('@') + QString::fromLatin1(QCryptographicHash::hash(local, QCryptographicHash::Sha256).toHex().left(20));
+    return true;
+}
+
 // folder.md §2.1. Opened once and never again in this process: closing any descriptor of the file would drop the lock.
 bool GuardianService::Private::lockFile(int *fd, qint64 *heldBy) const
 {
     *heldBy = 0;
-    *fd = ::open(QFile::encodeName(file(m_self, ".lock")).constData(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    *fd = ::open(QFile::encodeName(file(m_selfKey, ".lock")).constData(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (*fd < 0)
         return false;
     struct flock lock;
@@ -474,7 +524,7 @@ bool GuardianService::Private::lockFile(int *fd, qint64 *heldBy) const
 bool GuardianService::Private::lockInPlace(int fd) const
 {
     struct stat held, there;
-    return ::fstat(fd, &held) == 0 && ::lstat(QFile::encodeName(file(m_self, ".lock")).constData(), &there) == 0
+    return ::fstat(fd, &held) == 0 && ::lstat(QFile::encodeName(file(m_selfKey, ".lock")).constData(), &there) == 0
         && held.st_dev == there.st_dev && held.st_ino == there.st_ino;
 }
 
@@ -484,7 +534,7 @@ QByteArray GuardianService::Private::tetherName() const
     ::memset(&at, 0, sizeof at);
     const QByteArray folder = QFile::encodeName(m_folder);
     ::stat(folder.constData(), &at);
-    const QByteArray seed = QByteArray::number(qulonglong(at.st_dev)) + '\0' + folder + '\0' + m_self.toLatin1();
+    const QByteArray seed = QByteArray::number(qulonglong(at.st_dev)) + '\0' + folder + '\0' + m_selfKey.toLatin1();
     return "pairguard/" + QByteArray::number(::geteuid()) + '/' + QCryptographicHash::hash(seed, QCryptographicHash::Sha256).toHex().left(32);
 }
 
@@ -529,7 +579,7 @@ bool GuardianService::Private::claim()
         qint64 heldBy = 0;
         if (!lockFile(&m_lock, &heldBy)) {
             if (heldBy == 0 && errno != EAGAIN && errno != EACCES) {
-                m_error = QStringLiteral("lock file %1: %2; remove it, or choose another folder").arg(file(m_self, ".lock"), QString::fromLocal8Bit(::strerror(errno)));
+                m_error = QStringLiteral("lock file %1: %2; remove it, or choose another folder").arg(file(m_selfKey, ".lock"), QString::fromLocal8Bit(::strerror(errno)));
                 return false;
             }
             m_taken = true;
@@ -563,9 +613,9 @@ void GuardianService::Private::releaseName()
 }
 
 // Who holds another name: the kernel says it. 0: nobody; -1: somebody who cannot be seen from here.
-qint64 GuardianService::Private::holder(const QString &name) const
+qint64 GuardianService::Private::holder(const QString &key) const
 {
-    const int fd = ::open(QFile::encodeName(file(name, ".lock")).constData(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    const int fd = ::open(QFile::encodeName(file(key, ".lock")).constData(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0)
         return 0;
     struct flock ask;
@@ -610,19 +660,19 @@ static quint64 generationOf(const QJsonObject &record)
 bool GuardianService::Private::beginLife()
 {
     const QString token = QString::fromLocal8Bit(qgetenv("PAIRGUARD_REVIVAL")), key = QStringLiteral("token");
-    const QJsonObject life = load(file(m_self, ".life")), spawn = load(file(m_self, ".spawn"));
+    const QJsonObject life = load(file(m_selfKey, ".life")), spawn = load(file(m_selfKey, ".spawn"));
     m_reborn = !token.isEmpty() && spawn.value(key).toString() == token && life.value(key).toString() != token;
     if (!m_reborn)
         ::unlink(QFile::encodeName(stopFile()).constData());
     const quint64 started = generationOf(spawn);
-    m_generation = 1 + qMax(qMax(generationOf(life), generationOf(load(file(m_self, ".leave")))), started ? started - 1 : 0);
+    m_generation = 1 + qMax(qMax(generationOf(life), generationOf(load(file(m_selfKey, ".leave")))), started ? started - 1 : 0);
     Process me;
     me.open(::getpid());
-    const bool stored = store(file(m_self, ".life"), {{QStringLiteral("name"), m_self}, {QStringLiteral("peer"), m_peer},
+    const bool stored = store(file(m_selfKey, ".life"), {{QStringLiteral("name"), m_self}, {QStringLiteral("peer"), m_peer},
         {QStringLiteral("generation"), double(m_generation)}, {QStringLiteral("process"), identity(::getpid(), me.start())},
         {QStringLiteral("started"), now()}, {QStringLiteral("revived"), m_reborn}, {key, m_reborn ? token : life.value(key).toString()}});
     if (stored)
-        ::unlink(QFile::encodeName(file(m_self, ".leave")).constData());
+        ::unlink(QFile::encodeName(file(m_selfKey, ".leave")).constData());
     else
         m_error = QStringLiteral("the life of %1 cannot be stored in %2: make room on the disk or mend the folder").arg(m_self, m_folder);
     return stored;
@@ -631,24 +681,29 @@ bool GuardianService::Private::beginLife()
 // folder.md §3.3
 bool GuardianService::Private::peerLeft() const
 {
-    if (!exists(file(m_peer, ".leave")))
+    if (!exists(file(m_peerKey, ".leave")))
         return false;
-    const QJsonObject leave = load(file(m_peer, ".leave")), life = load(file(m_peer, ".life"));
+    const QJsonObject leave = load(file(m_peerKey, ".leave")), life = load(file(m_peerKey, ".life"));
     const QString boot = leave.value(QStringLiteral("process")).toObject().value(QStringLiteral("boot_id")).toString();
     if (!boot.isEmpty() && boot != bootId())
         return false;
     return leave.isEmpty() || life.isEmpty() || generationOf(leave) == generationOf(life);
 }
 
-// folder.md §3.5, in ms
-qint64 GuardianService::Private::heldFor() const
+static double bootClock() // ns
 {
-    const QJsonObject hold = load(file(m_peer, ".hold"));
-    if (hold.isEmpty())
-        return 0;
     struct timespec t;
     ::clock_gettime(CLOCK_BOOTTIME, &t);
-    const double boot = double(t.tv_sec) * 1e3 + double(t.tv_nsec) / 1e6, until = hold.value(QStringLiteral("until_boot")).toDouble() / 1e6;
+    return double(t.tv_sec) * 1e9 + double(t.tv_nsec);
+}
+
+// folder.md §3.5, in ms
+qint64 GuardianService::Private::heldFor(const QString &key) const
+{
+    const QJsonObject hold = load(file(key, ".hold"));
+    if (hold.isEmpty())
+        return 0;
+    const double boot = bootClock() / 1e6, until = hold.value(QStringLiteral("until_boot")).toDouble() / 1e6;
     double left = double(QDateTime::currentDateTimeUtc().msecsTo(QDateTime::fromString(hold.value(QStringLiteral("until")).toString(), Qt::ISODateWithMs)));
     if (until > 0 && hold.value(QStringLiteral("boot_id")).toString() == bootId())
         left = until - boot;
@@ -657,13 +712,9 @@ qint64 GuardianService::Private::heldFor() const
 
 bool GuardianService::Private::listen()
 {
-    const QString path = file(m_self, ".sock");
+    const QString path = m_selfPath;
     const QByteArray local = QFile::encodeName(path);
     struct stat at;
-    if (local.size() > int(sizeof(sockaddr_un::sun_path)) - 1) {
-        m_error = QStringLiteral("socket %1 has %2 bytes, Linux allows 107: choose a shorter folder or name").arg(path).arg(local.size());
-        return false;
-    }
     if (::lstat(local.constData(), &at) == 0) {
         if (!S_ISSOCK(at.st_mode)) {
             m_error = QStringLiteral("socket %1: something else is there; remove it or choose another name").arg(path);
@@ -699,7 +750,7 @@ void GuardianService::Private::lookAfterName()
         }
     }
     struct stat at;
-    if (m_server.isListening() && (::lstat(QFile::encodeName(file(m_self, ".sock")).constData(), &at) != 0 || !S_ISSOCK(at.st_mode))) {
+    if (m_server.isListening() && (::lstat(QFile::encodeName(m_selfPath).constData(), &at) != 0 || !S_ISSOCK(at.st_mode))) {
         if (listen())
             tell("listening", QStringLiteral("the socket was removed: listening again"));
     }
@@ -795,7 +846,7 @@ void GuardianService::Private::heard(Link *link, const QByteArray &text)
         m_redial = m_heartbeat;
         m_lastSign = m_clock.elapsed(); // it answers, though not as a peer should: that is no hang
         if (m_phase == Suspect) {
-            enter(m_spoke ? Up : Starting);
+            enter(m_spoke ? Up : Starting, m_spoke ? -1 : m_window);
             armJudge(m_timeout);
         }
         dialLater();
@@ -814,7 +865,7 @@ void GuardianService::Private::introduce(Link *link, const Line &line)
     } else if (line.word == "HELLO") {
         greeted(link, line);
     } else {
-        refuse(link, QStringLiteral("say HELLO"));
+        refuse(link, QStringLiteral("say HELLO; a program with the published class needs `pairguard guard` for its peer"));
     }
 }
 
@@ -826,9 +877,9 @@ QString GuardianService::Private::objection(const Link *link, const Line &line) 
     if (!line.has({"self", "peer", "pid", "gen", "heartbeat_ms", "health"}) || !line.number("pid", &number) || !line.number("gen", &number)
         || !line.number("heartbeat_ms", &number) || number == 0)
         return QStringLiteral("malformed");
-    if (line.keys.value("self") != m_peer || line.keys.value("peer") != m_self)
+    if (encoded(line.keys.value("self")) != written(m_peer) || encoded(line.keys.value("peer")) != written(m_self))
         return QStringLiteral("%1 guards %2, not %3: name both members of the pair alike on both sides").arg(m_self, m_peer, line.keys.value("self"));
-    const qint64 pid = holder(m_peer);
+    const qint64 pid = holder(m_peerKey);
     if (pid >= 0 && link->pid > 0 && pid != link->pid) // §8.3
         return pid ? QStringLiteral("process %1 holds the name %2, not process %3").arg(pid).arg(m_peer).arg(link->pid)
                    : QStringLiteral("nobody holds the name lock of %1: take it before saying HELLO").arg(m_peer);
@@ -956,8 +1007,8 @@ void GuardianService::Private::dial(bool probe)
     QLocalSocket *socket = new QLocalSocket;
     Link *link = new Link(socket, false, this);
     link->probe = probe;
-    socket->connectToServer(file(m_peer, ".sock")); // a Unix socket connects at once, or not at all
-    const qint64 held = socket->state() == QLocalSocket::ConnectedState && link->identify() ? holder(m_peer) : 0;
+    socket->connectToServer(m_peerPath); // a Unix socket connects at once, or not at all
+    const qint64 held = socket->state() == QLocalSocket::ConnectedState && link->identify() ? holder(m_peerKey) : 0;
     if (held == 0 || (held > 0 && link->pid != held)) {
         delete link;
         if (!probe)
@@ -988,7 +1039,7 @@ void GuardianService::Private::beat()
 
 QByteArray GuardianService::Private::hello() const
 {
-    return "HELLO 1 self=" + m_self.toLatin1() + " peer=" + m_peer.toLatin1() + " pid=" + QByteArray::number(::getpid())
+    return "HELLO 1 self=" + written(m_self) + " peer=" + written(m_peer) + " pid=" + QByteArray::number(::getpid())
         + " gen=" + QByteArray::number(m_generation) + " heartbeat_ms=" + QByteArray::number(m_heartbeat) + " health=ok";
 }
 
@@ -996,7 +1047,7 @@ QByteArray GuardianService::Private::status() const
 {
     const QByteArray there = m_process.pid() ? " peer_pid=" + QByteArray::number(m_process.pid()) : QByteArray();
     const QByteArray phase = QByteArray(QMetaEnum::fromType<Phase>().valueToKey(m_phase)).toLower();
-    return "STATUS 1 self=" + m_self.toLatin1() + " pid=" + QByteArray::number(::getpid()) + " peer=" + m_peer.toLatin1() + there + " phase=" + phase
+    return "STATUS 1 self=" + written(m_self) + " pid=" + QByteArray::number(::getpid()) + " peer=" + written(m_peer) + there + " phase=" + phase
         + " plain=false guards_hang=" + (m_spoke ? "true" : "false") + " gen=" + QByteArray::number(m_generation) + " revived="
         + QByteArray::number(m_revived) + " held_ms=" + QByteArray::number(m_held ? qMax(m_heldUntil - m_clock.elapsed(), qint64(1)) : 0);
 }
@@ -1010,37 +1061,37 @@ void GuardianService::Private::look()
         end(QStringLiteral("stop"), load(stopFile()).value(QStringLiteral("reason")).toString(), false);
         return;
     }
-    setHold(heldFor());
+    setHold(heldFor(m_peerKey));
 }
 
 // --- the guard ------------------------------------------------------------------------------------------------------------
 
 bool GuardianService::Private::init(const QString &self, const QString &peer, const QString &executable, const QStringList &arguments)
 {
-    static const QRegularExpression ordinary(QStringLiteral("\\A[A-Za-z0-9._-]{1,64}\\z"));
     m_error.clear();
     m_taken = false;
     if (m_phase != Idle) {
         m_error = QStringLiteral("init may be called once");
         return false;
     }
-    for (const QString &name : {self, peer}) {
-        if (!ordinary.match(name).hasMatch() || name == QLatin1String(".") || name == QLatin1String("..")) {
-            m_error = QStringLiteral("name \"%1\": use letters, digits, '.', '_', '-', at most 64").arg(name);
-            return false;
-        }
-    }
     const QFileInfo program(executable);
-    if (self == peer || !program.isFile() || !program.isExecutable()) {
-        m_error = self == peer ? QStringLiteral("both members are called %1: they need different names").arg(self)
-                               : QStringLiteral("%1 is not a program that can be started: give the path of the peer's executable").arg(executable);
+    if (!program.isFile() || !program.isExecutable()) {
+        m_error = QStringLiteral("%1 is not a program that can be started: give the path of the peer's executable").arg(executable);
         return false;
     }
     m_self = self;
     m_peer = peer;
     m_executable = program.absoluteFilePath();
     m_arguments = arguments;
-    if (!openFolder() || !claim())
+    m_selfKey.clear();
+    m_peerKey.clear();
+    if (!openFolder() || !place(self, &m_selfKey, &m_selfPath) || !place(peer, &m_peerKey, &m_peerPath))
+        return false;
+    if (m_selfKey == m_peerKey) {
+        m_error = QStringLiteral("both members are called %1: they need different names").arg(self);
+        return false;
+    }
+    if (!claim())
         return false;
     if (!beginLife() || !listen()) {
         releaseName();
@@ -1054,10 +1105,10 @@ bool GuardianService::Private::init(const QString &self, const QString &peer, co
         QTimer::singleShot(0, this, [this] { look(); });
         return true;
     }
-    setHold(heldFor());
+    setHold(heldFor(m_peerKey));
     // A person may be about to start the peer, too; one that has started us was there a moment ago, and is dead.
     enter(Seeking, m_reborn ? 0 : qMin(m_heartbeat, 1000));
-    const qint64 there = holder(m_peer);
+    const qint64 there = holder(m_peerKey);
     if (there > 0 && adopt(there, true))
         return true;
     if (peerLeft())
@@ -1113,7 +1164,7 @@ bool GuardianService::Private::adopt(qint64 pid, bool mustHold)
 {
     delete m_proof;
     m_proof = nullptr;
-    if (!m_process.open(pid) || (mustHold && holder(m_peer) != pid)) {
+    if (!m_process.open(pid) || (mustHold && holder(m_peerKey) != pid)) {
         m_process.close();
         return false;
     }
@@ -1204,6 +1255,10 @@ void GuardianService::Private::judge()
     const qint64 late = m_clock.elapsed() - m_judgeDue;
     if (late > lateSlack)
         m_credit += late;
+    if (late > m_timeout / 2) { // perhaps for the whole of it: listen anew
+        m_lastSign = m_clock.elapsed();
+        m_credit = 0;
+    }
     if (m_held || !(m_phase == Up || m_phase == Suspect || (m_phase == Starting && m_listens)))
         return;
     if (m_phase != Suspect) {
@@ -1211,20 +1266,48 @@ void GuardianService::Private::judge()
             armJudge(m_timeout - silence());
             return;
         }
-        enter(Suspect);
-        tell("peer_suspect", QStringLiteral("silent for %1 ms").arg(silence()));
-        lookAgain(false);
+        suspect(QStringLiteral("silent for %1 ms").arg(silence()));
         return;
     }
-    if (couldNotRun())
+    QString why;
+    const Finding found = examine(&why);
+    m_looks = (m_looks << 1 | (found == CouldRun ? 1 : 0)) & 0x3f;
+    if (found != CouldRun) {
         m_credit += attention;
-    if (silence() < m_timeout + confirmation)
+        if (!m_lateTold)
+            tell("peer_late", why);
+        m_lateTold = true;
+    } else if (m_found == Stopped) {
+        m_lastSign = m_clock.elapsed(); // let go, it has a whole window to speak
+        m_credit = 0;
+    }
+    m_found = found;
+    if (silence() < m_timeout + confirmation || qPopulationCount(m_looks) < 4) {
         lookAgain(false);
-    else if (!m_lastCall || late >= attention)
+    } else if (!m_lastCall || late >= attention) {
         lookAgain(true); // what arrived while we were late may still wait to be read
-    else if (setHold(heldFor()), !m_held)
-        hung(QStringLiteral("%1 for %2 ms%3").arg(m_spoke ? QStringLiteral("silent") : QStringLiteral("it listens but does not answer"))
-                 .arg(silence()).arg(m_unwell.isEmpty() ? QString() : QStringLiteral("; ") + m_unwell));
+    } else if (setHold(heldFor(m_peerKey)), !m_held) {
+        if (!m_spoke && !m_listens && holder(m_peerKey) != 0) {
+            enter(Starting, m_window); // it has taken its name meanwhile
+            return;
+        }
+        hung(QStringLiteral("%1 for %2 ms%3").arg(m_spoke ? QStringLiteral("silent") : m_listens ? QStringLiteral("it listens but does not answer")
+                                                  : QStringLiteral("it was started and has not taken its name"))
+                 .arg(m_clock.elapsed() - (m_spoke || m_listens ? m_lastSign : m_since)).arg(m_unwell.isEmpty() ? QString() : QStringLiteral("; ") + m_unwell));
+    }
+}
+
+// suspect begins the looks at a silent peer.
+void GuardianService::Private::suspect(const QString &why)
+{
+    enter(Suspect);
+    m_looks = 0;
+    m_found = CouldRun;
+    m_lateTold = false;
+    m_cpu = cpu();
+    m_suspectAt = m_clock.elapsed();
+    tell("peer_suspect", why);
+    lookAgain(false);
 }
 
 void GuardianService::Private::lookAgain(bool lastCall)
@@ -1235,28 +1318,64 @@ void GuardianService::Private::lookAgain(bool lastCall)
         armJudge(attention);
 }
 
-// couldNotRun: somebody debugs it, or it waits for a processor that it does not get: a thread can run and none of them has.
-bool GuardianService::Private::couldNotRun()
+// The processor time of all threads of the peer together, in ticks.
+quint64 GuardianService::Private::cpu() const
+{
+    const QList<QByteArray> fields = processFields("/proc/" + QByteArray::number(m_process.pid()) + "/stat");
+    return fields.size() < 13 ? 0 : fields.at(11).toULongLong() + fields.at(12).toULongLong();
+}
+
+// examine finds out whether a silent peer had the chance to speak. docs/judging.md of pairguard explains each finding.
+GuardianService::Private::Finding GuardianService::Private::examine(QString *why)
 {
     const QString folder = QStringLiteral("/proc/%1").arg(m_process.pid());
-    bool traced = false, runnable = false;
-    for (const QByteArray &line : readAll(folder + QStringLiteral("/status")).split('\n'))
-        traced = traced || (line.startsWith("TracerPid:") && line.mid(10).trimmed() != "0");
-    quint64 cpu = 0;
+    for (const QByteArray &line : readAll(folder + QStringLiteral("/status")).split('\n')) {
+        if (line.startsWith("TracerPid:") && line.mid(10).trimmed() != "0") {
+            *why = QStringLiteral("a debugger has hold of it: process ") + QString::fromLatin1(line.mid(10).trimmed());
+            return Stopped;
+        }
+    }
+    if (frozen()) {
+        *why = QStringLiteral("its cgroup is frozen");
+        return Stopped;
+    }
+    bool seen = false, runnable = false, waits = false;
     for (const QString &task : QDir(folder + QStringLiteral("/task")).entryList(QDir::Dirs | QDir::NoDotAndDotDot)) {
-        const QList<QByteArray> fields = processFields(QFile::encodeName(folder + QStringLiteral("/task/") + task + QStringLiteral("/stat")));
-        if (fields.size() < 13)
+        const QByteArray state = processFields(QFile::encodeName(folder + QStringLiteral("/task/") + task + QStringLiteral("/stat"))).value(0);
+        seen = seen || !state.isEmpty();
+        runnable = runnable || state == "R";
+        waits = waits || state == "D";
+    }
+    // Who got 50 ms of processor time and did not speak was not kept from it.
+    if (runnable && (cpu() - m_cpu) * 1000 < 50 * quint64(::sysconf(_SC_CLK_TCK))) {
+        *why = QStringLiteral("it waits for a processor");
+        return Starved;
+    }
+    if ((!seen || (waits && !runnable)) && m_clock.elapsed() - m_suspectAt < unsureLimit) {
+        *why = seen ? QStringLiteral("it waits inside the kernel, perhaps for a disk") : QStringLiteral("nothing can be seen of it");
+        return Unsure;
+    }
+    return CouldRun;
+}
+
+// frozen: by its cgroup or one around that, as by `docker pause`. One that cannot be seen from here is taken for thawed.
+bool GuardianService::Private::frozen() const
+{
+    for (const QByteArray &line : readAll(QStringLiteral("/proc/%1/cgroup").arg(m_process.pid())).split('\n')) {
+        const QList<QByteArray> parts = line.split(':');
+        const QString group = QFile::decodeName(line.mid(line.indexOf(':', line.indexOf(':') + 1) + 1));
+        if (parts.size() < 3)
             continue;
-        runnable = runnable || fields.at(0) == "R";
-        cpu += fields.at(11).toULongLong() + fields.at(12).toULongLong();
+        if (parts.at(1).isEmpty()) {
+            for (const char *mount : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"})
+                if (readAll(QLatin1String(mount) + group + QStringLiteral("/cgroup.events")).contains("frozen 1"))
+                    return true;
+        } else if (parts.at(1).split(',').contains("freezer")
+                   && readAll(QStringLiteral("/sys/fs/cgroup/freezer") + group + QStringLiteral("/freezer.state")).startsWith("FR")) {
+            return true;
+        }
     }
-    const bool starved = runnable && cpu == m_cpu;
-    m_cpu = cpu;
-    if ((traced || starved) && !m_lateTold) {
-        m_lateTold = true;
-        tell("peer_late", traced ? QStringLiteral("a debugger holds it") : QStringLiteral("it waits for a processor"));
-    }
-    return traced || starved;
+    return false;
 }
 
 // hung: judged. It is killed, and nothing else happens before the proof.
@@ -1332,7 +1451,7 @@ void GuardianService::Private::survey()
     look();
     if (m_phase != Reviving)
         return;
-    const qint64 there = holder(m_peer);
+    const qint64 there = holder(m_peerKey);
     if (there < 0) {
         if (++m_failures == 1)
             tell("peer_failed", QStringLiteral("its name is held by a process that cannot be seen from here (another PID namespace?)"));
@@ -1344,7 +1463,7 @@ void GuardianService::Private::survey()
             enter(Waiting, redialFirst); // it has just died
         return;
     }
-    const QJsonObject recorded = load(file(m_peer, ".spawn")).value(QStringLiteral("process")).toObject();
+    const QJsonObject recorded = load(file(m_peerKey, ".spawn")).value(QStringLiteral("process")).toObject();
     Process other;
     if (recorded.value(QStringLiteral("boot_id")).toString() == bootId()
         && quint64(recorded.value(QStringLiteral("pid_namespace")).toDouble()) == pidNamespace()
@@ -1370,10 +1489,10 @@ void GuardianService::Private::startPeer()
 {
     Process me;
     me.open(::getpid());
-    const quint64 next = generationOf(load(file(m_peer, ".life")));
+    const quint64 next = generationOf(load(file(m_peerKey, ".life")));
     QJsonObject record{{QStringLiteral("token"), QUuid::createUuid().toString(QUuid::Id128)}, {QStringLiteral("by"), identity(::getpid(), me.start())},
                        {QStringLiteral("process"), QJsonValue()}, {QStringLiteral("generation"), double(next ? next + 1 : 0)}, {QStringLiteral("time"), now()}};
-    if (!store(file(m_peer, ".spawn"), record, false))
+    if (!store(file(m_peerKey, ".spawn"), record, false))
         tell("listening", QStringLiteral("the start of %1 could not be recorded").arg(m_peer)); // its name lock still keeps it single
     QProcess child;
     QProcessEnvironment world = QProcessEnvironment::systemEnvironment();
@@ -1382,7 +1501,7 @@ void GuardianService::Private::startPeer()
     child.setProcessEnvironment(world);
     child.setProgram(m_executable);
     child.setArguments(m_arguments);
-    const QString output = file(m_peer, ".log");
+    const QString output = file(m_peerKey, ".log");
     if (QFileInfo(output).size() > maxOutput)
         ::rename(QFile::encodeName(output).constData(), QFile::encodeName(output + QStringLiteral(".1")).constData());
     child.setStandardInputFile(QProcess::nullDevice());
@@ -1403,7 +1522,7 @@ void GuardianService::Private::startPeer()
     Process started;
     if (started.open(pid)) {
         record.insert(QStringLiteral("process"), identity(pid, started.start()));
-        store(file(m_peer, ".spawn"), record, false);
+        store(file(m_peerKey, ".spawn"), record, false);
     }
     const bool adopted = adopt(pid, false);
     tell("peer_started");
@@ -1425,11 +1544,14 @@ void GuardianService::Private::startOverdue()
     m_phaseTimer.start(m_window);
     if (!m_speaker || m_held)
         return;
-    const qint64 there = holder(m_peer);
-    if (there == 0)
-        hung(QStringLiteral("it was started and has not taken its name"));
-    else if (there > 0 && there != m_process.pid())
+    const qint64 there = holder(m_peerKey);
+    if (there > 0 && there != m_process.pid())
         adopt(there, true);
+    else if (there == 0) {
+        m_lastSign = m_clock.elapsed() - m_timeout;
+        m_credit = 0;
+        suspect(QStringLiteral("it was started and has not taken its name"));
+    }
 }
 
 void GuardianService::Private::setHold(qint64 ms)
@@ -1456,6 +1578,27 @@ void GuardianService::Private::setHold(qint64 ms)
         armJudge(m_timeout);
 }
 
+// suspend is Ctrl-Z: a hold of our own name, stored before, tells the peer that this is no hang.
+void GuardianService::Private::suspend()
+{
+    const double longest = 3600e9; // ns; one that is forgotten in the background is judged like any other after that
+    const QString path = file(m_selfKey, ".hold");
+    const bool ours = double(heldFor(m_selfKey)) * 1e6 < longest; // a longer one is a person's, and stays
+    const QString until = QDateTime::currentDateTimeUtc().addSecs(3600).toString(Qt::ISODateWithMs);
+    if (ours && !store(path, {{QStringLiteral("name"), m_self}, {QStringLiteral("until"), until}, {QStringLiteral("until_boot"), bootClock() + longest},
+                              {QStringLiteral("boot_id"), bootId()}, {QStringLiteral("for_ns"), longest}, {QStringLiteral("reason"), QStringLiteral("Ctrl-Z")}}))
+        return; // not suspended: it would be taken for hung
+    for (Link *link : {m_out, m_in})
+        if (link)
+            link->send("LOOK");
+    ::raise(SIGSTOP);
+    if (ours)
+        ::unlink(QFile::encodeName(path).constData());
+    for (Link *link : {m_out, m_in})
+        if (link)
+            link->send("LOOK");
+}
+
 // --- the end --------------------------------------------------------------------------------------------------------------
 
 // end: the goodbye is stored first, that is the instant of leaving; BYE is only the quick way to say "look" (§6).
@@ -1478,7 +1621,7 @@ void GuardianService::Private::end(const QString &kind, const QString &reason, b
         const QJsonObject goodbye{{QStringLiteral("kind"), kind}, {QStringLiteral("name"), m_self}, {QStringLiteral("peer"), m_peer},
             {QStringLiteral("generation"), double(m_generation)}, {QStringLiteral("process"), identity(::getpid(), me.start())},
             {QStringLiteral("reason"), reason.left(130)}, {QStringLiteral("time"), now()}};
-        if (!store(kind == QLatin1String("stop") ? stopFile() : file(m_self, ".leave"), goodbye))
+        if (!store(kind == QLatin1String("stop") ? stopFile() : file(m_selfKey, ".leave"), goodbye))
             m_error = QStringLiteral("the goodbye could not be stored: make room on the disk");
     }
     enter(Ending, m_grace);
@@ -1532,9 +1675,9 @@ void GuardianService::Private::tell(const char *event, const QString &reason, do
         line.insert(QStringLiteral("reason"), reason);
     if (afterMs >= 0)
         line.insert(QStringLiteral("after_ms"), afterMs);
-    const QString path = file(m_self, ".events.jsonl");
+    const QString path = file(m_selfKey, ".events.jsonl");
     if (QFileInfo(path).size() > maxEventLog)
-        ::rename(QFile::encodeName(path).constData(), QFile::encodeName(file(m_self, ".events.1.jsonl")).constData());
+        ::rename(QFile::encodeName(path).constData(), QFile::encodeName(file(m_selfKey, ".events.1.jsonl")).constData());
     const int fd = ::open(QFile::encodeName(path).constData(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd >= 0) {
         const QByteArray bytes = QJsonDocument(line).toJson(QJsonDocument::Compact) + '\n';
@@ -1573,8 +1716,13 @@ bool GuardianService::handleSignals(GuardianService *service)
         char number = 0;
         if (::read(signalPair[0], &number, 1) != 1)
             return;
-        if (service->d->m_phase == Idle || service->d->m_phase == Ended)
+        const bool guarding = service->d->m_phase != Idle && service->d->m_phase != Ended;
+        if (number == SIGTSTP && !guarding)
+            ::raise(SIGSTOP);
+        else if (!guarding)
             QCoreApplication::quit();
+        else if (number == SIGTSTP)
+            service->d->suspend();
         else if (number == SIGINT)
             service->stop(QStringLiteral("sigint"));
         else
@@ -1584,7 +1732,10 @@ bool GuardianService::handleSignals(GuardianService *service)
     ::memset(&action, 0, sizeof action);
     action.sa_handler = guardianSignal;
     action.sa_flags = SA_RESTART;
-    return ::sigaction(SIGTERM, &action, nullptr) == 0 && ::sigaction(SIGINT, &action, nullptr) == 0;
+    for (const int number : {SIGTERM, SIGINT, SIGTSTP})
+        if (::sigaction(number, &action, nullptr) != 0)
+            return false;
+    return true;
 }
 
 void GuardianService::leave(const QString &reason) { d->end(QStringLiteral("leave"), reason, true); }

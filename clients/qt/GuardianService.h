@@ -32,9 +32,9 @@ public:
     explicit GuardianService(QObject *parent = nullptr);
     ~GuardianService() override; // leaves, if that has not been said before
 
-    // Become self and guard peer, which peerExecutable starts. Names are letters, digits, '.', '_', '-', at most 64; both
-    // members name each other. False: errorString() says why, and nothing is guarded. nameTaken() then tells whether
-    // another process is self already: a program that is to run once should end then.
+    // Become self and guard peer, which peerExecutable starts. Names are letters, digits, '.', '_', '-', at most 64; or qt:NAME,
+    // where QLocalServer puts NAME; or the path of a socket. Both members name each other. False: errorString() says why, and
+    // nothing is guarded. nameTaken() then tells whether another process is self already: a program that is to run once should end then.
     bool init(const QString &self, const QString &peer, const QString &peerExecutable, const QStringList &arguments = QStringList());
     QString errorString() const;
     bool nameTaken() const;
@@ -48,7 +48,8 @@ public:
     void setBackoff(int firstMs = 500, int longestMs = 2000, int stableMs = 10000);
     // Whether the application quits when this member has ended, so that `pairguard stop` ends it. On by default.
     void setQuitWhenEnded(bool quit = true);
-    // SIGTERM becomes leave(), SIGINT (Ctrl-C) stop(). Without it both kill the process, which the peer answers.
+    // SIGTERM becomes leave(), SIGINT (Ctrl-C) stop(), SIGTSTP (Ctrl-Z) a hold until the process goes on. Without it the first
+    // two kill the process, which the peer answers, and a process that stands still after Ctrl-Z is hung.
     static bool handleSignals(GuardianService *service);
 
     Phase phase() const;

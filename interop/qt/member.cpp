@@ -2,7 +2,8 @@
 //
 //   qtmember SELF PEER COMMAND
 //
-// SIGUSR1 makes its main event loop hang, as a deadlock would.
+// SIGUSR1 makes its main event loop hang, as a deadlock would. SIGUSR2 makes it wait inside the kernel for 8 s, in state D, as
+// for a disk.
 #include "GuardianService.h"
 
 #include <QCoreApplication>
@@ -12,7 +13,7 @@
 #include <csignal>
 #include <unistd.h>
 
-static volatile std::sig_atomic_t hang = 0;
+static volatile std::sig_atomic_t hang = 0, disk = 0;
 
 int main(int argc, char *argv[])
 {
@@ -29,10 +30,18 @@ int main(int argc, char *argv[])
         return guardian.nameTaken() ? 100 : 1;
     }
     std::signal(SIGUSR1, [](int) { hang = 1; });
+    std::signal(SIGUSR2, [](int) { disk = 1; });
     QTimer timer;
     QObject::connect(&timer, &QTimer::timeout, &timer, [] {
         while (hang)
             ::pause();
+        if (!disk)
+            return;
+        disk = 0;
+        if (::vfork() == 0) { // the parent cannot be woken before this ends
+            ::sleep(8);
+            ::_exit(0);
+        }
     });
     timer.start(50);
     return app.exec();
