@@ -38,6 +38,13 @@ func New(p Policy, random func() float64) *Budget {
 	return &Budget{policy: p, random: random}
 }
 
+// Restore returns a Budget that goes on where another one stood: starts is what its Starts said. A negative number counts as 0.
+func Restore(p Policy, random func() float64, starts int) *Budget {
+	b := New(p, random)
+	b.starts = max(starts, 0)
+	return b
+}
+
 // Next counts one more start and returns how long to wait before it: 0 for the first, later between three quarters of the
 // full wait and all of it.
 func (b *Budget) Next() time.Duration {

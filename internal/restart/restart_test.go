@@ -144,3 +144,16 @@ func TestJitterOnlyShortensAndSpreads(t *testing.T) {
 		t.Errorf("1000 waits lie between %v and %v, want nearly all of 375ms to 500ms", low, high)
 	}
 }
+
+// TestRestoredGoesOn: what goes on from the number of another answers as that one does.
+func TestRestoredGoesOn(t *testing.T) {
+	b := New(guardDefaults, nil)
+	for range 6 {
+		if got, want := Restore(guardDefaults, nil, b.Starts()).Next(), b.Next(); got != want {
+			t.Errorf("start %d waits %v, restored %v", b.Starts(), want, got)
+		}
+	}
+	if r := Restore(guardDefaults, nil, -3); r.Starts() != 0 || r.Next() != 0 {
+		t.Error("a negative number of starts is not taken for none")
+	}
+}
