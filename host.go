@@ -303,6 +303,7 @@ func (h *realHost) storeGoodbye(kind wire.GoodbyeKind, reason string) error {
 	if kind == wire.Stop {
 		return h.dir.StoreStop(h.self, h.peer, goodbye)
 	}
+	goodbye.SessionEnd = proc.SessionEnds()
 	return h.dir.StoreLeave(h.self, goodbye)
 }
 

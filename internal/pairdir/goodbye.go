@@ -28,6 +28,9 @@ type Goodbye struct {
 	Process    proc.ID   `json:"process"`
 	Reason     string    `json:"reason,omitempty"`
 	Time       time.Time `json:"time"`
+	// SessionEnd says that the session of the user ends, not this process alone: such
+	// a leave is over with that session.
+	SessionEnd bool `json:"session_end,omitempty"`
 	// Damaged is why the content could not be read; the goodbye counts all the same.
 	Damaged error `json:"-"`
 }
@@ -95,9 +98,9 @@ func (d *Dir) ReadStop(a, b Name) (Goodbye, bool, error) {
 }
 
 // ReadLeave reports whether n left in its newest life. A leave of an older life
-// does not count, nor one of an earlier boot: a shutdown ends every process with a
-// leave, and whoever is started after it is to have its peer again. A damaged one
-// counts. An error means that this cannot be known.
+// does not count, nor one of an earlier boot or session: a shutdown ends every
+// process with a leave, and whoever is started after it is to have its peer again. A
+// damaged one counts. An error means that this cannot be known.
 func (d *Dir) ReadLeave(n Name) (Goodbye, bool, error) {
 	g, found, err := d.readGoodbye(d.file(n, ".leave"))
 	if err != nil || !found || g.Damaged != nil {
@@ -109,7 +112,7 @@ func (d *Dir) ReadLeave(n Name) (Goodbye, bool, error) {
 	}
 	// Without a readable life the leave stands: BeginLife removes it, so that it is
 	// most probably of that life, and an announced end is never answered.
-	if known && l.Generation != g.Generation || ofEarlierBoot(g.Process) {
+	if known && l.Generation != g.Generation || ofEarlierBoot(g.Process) || ofEndedSession(g) {
 		return Goodbye{}, false, nil
 	}
 	return g, true, nil
@@ -121,6 +124,14 @@ func ofEarlierBoot(id proc.ID) bool {
 	self, err := proc.Self()
 	return err == nil && id.BootID != "" && self.BootID != "" && id.BootID != self.BootID
 }
+
+// began is when this process was started, nearly.
+var began = time.Now()
+
+// ofEndedSession: the process left because its session ended, and this one was
+// started later. Nothing is started while a session ends, so that is another session.
+// Who lived then, in another session, leaves the peer alone.
+func ofEndedSession(g Goodbye) bool { return g.SessionEnd && g.Time.Before(began) }
 
 func (d *Dir) readGoodbye(path string) (Goodbye, bool, error) {
 	b, _, err := readFile(path, recordRoom)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -11,15 +12,16 @@ import (
 )
 
 // Relies on: WM_CLOSE to the top-level windows of a process being the request to
-// end, as taskkill without /F sends it; and on WM_QUERYENDSESSION and
-// WM_ENDSESSION reaching every top-level window, visible or not, when the session
-// ends. A process without a window cannot be asked.
+// end, as taskkill without /F sends it; on WM_QUERYENDSESSION and WM_ENDSESSION
+// reaching every top-level window, visible or not, when the session ends; and on
+// SM_SHUTTINGDOWN telling of that end. A process without a window cannot be asked.
 
 const (
 	wmClose           = 0x0010
 	wmQueryEndSession = 0x0011
 	wmEndSession      = 0x0016
 	endSessionLogoff  = 0x80000000
+	smShuttingDown    = 0x2000
 
 	// firstToKnow is a shutdown level above the default one (0x280): who guards is
 	// told of the end of the session before those that are guarded.
@@ -36,6 +38,7 @@ var (
 	defWindowProc   = user32.NewProc("DefWindowProcW")
 	getMessage      = user32.NewProc("GetMessageW")
 	dispatchMessage = user32.NewProc("DispatchMessageW")
+	systemMetrics   = user32.NewProc("GetSystemMetrics")
 )
 
 // requestEnd asks through every top-level window of the process.
@@ -171,6 +174,7 @@ func onMessage(window windows.HWND, id uint32, wParam, lParam uintptr) uintptr {
 		if lParam&endSessionLogoff != 0 {
 			reason = "log-off"
 		}
+		sessionEnds.Store(true)
 		askedToEnd(reason)
 		// When this returns the system may end the process. It ends by itself before
 		// that, unless something is wrong.
@@ -179,6 +183,24 @@ func onMessage(window windows.HWND, id uint32, wParam, lParam uintptr) uintptr {
 	}
 	result, _, _ := defWindowProc.Call(uintptr(window), uintptr(id), wParam, lParam)
 	return result
+}
+
+// sessionEnds is set when the window has heard of it.
+var sessionEnds atomic.Bool
+
+// SessionEnds reports whether the session of this process is ending, by a log-off or
+// a shutdown. It is for a process that has been asked to end: from the call on the
+// system may send it messages instead of console events. Elsewhere than on Windows
+// it is false.
+func SessionEnds() bool {
+	if sessionEnds.Load() {
+		return true
+	}
+	if systemMetrics.Find() != nil {
+		return false
+	}
+	ends, _, _ := systemMetrics.Call(smShuttingDown)
+	return ends != 0
 }
 
 func askedToEnd(reason string) {
