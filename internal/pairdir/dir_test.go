@@ -98,7 +98,10 @@ func mkdirMode(path string, mode os.FileMode) error {
 }
 
 func TestOpenRefusesAnotherOwner(t *testing.T) {
-	if os.Geteuid() != 0 || runtime.GOOS == "windows" {
+	if runtime.GOOS == "windows" {
+		t.Skip("not verified on Windows: under wine every file has one owner")
+	}
+	if os.Geteuid() != 0 {
 		t.Skip("needs root to give a folder away")
 	}
 	path := testDir(t).Path()
@@ -123,7 +126,7 @@ func TestOpenRefusesAPlaceThatAnybodyCanReplace(t *testing.T) {
 
 func TestOpenResolvesLinksOnTheWay(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("links need rights there")
+		t.Skip("not verified on Windows: wine makes no links")
 	}
 	d := testDir(t)
 	link := filepath.Join(filepath.Dir(d.Path()), "link")
