@@ -16,7 +16,7 @@ STATES ?= 6000000
 help: ## show the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-test: ## everything that has to hold, on this machine: check, then all tests with the race detector
+test: ## everything that has to hold, on this machine: check, then all tests with the race detector; WINDOWS=1: and test-windows
 	@scripts/test.sh
 
 test-windows: ## the tests of the Windows side under wine, which is fetched; ROUNDS says how often

@@ -1,6 +1,7 @@
 #!/bin/sh
 # make test: everything that has to hold. Needs Go, git and make; installs the rest where it may (Debian, as root), and otherwise says
-# what is left out. With CI=true nothing may be left out.
+# what is left out. With CI=true nothing may be left out. With WINDOWS=1, and with CI=true, the tests of the Windows side run too, under
+# wine (scripts/test-windows.sh): about five minutes.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -78,6 +79,12 @@ TMPDIR=$run/t GOTMPDIR=$run/t "$run/bin/testreport" $race -p 1 -count 1 -timeout
 
 say "== what is left"
 scripts/leftovers.sh check "$run/t" "$before" || fail "something is left behind"
+
+if ci || [ "${WINDOWS:-}" = 1 ]; then
+	scripts/test-windows.sh || fail "tests of the Windows side"
+else
+	say "== tests of the Windows side: left out; WINDOWS=1 make test, or make test-windows, runs them"
+fi
 
 if [ -n "$failed" ]; then
 	say "FAIL:${failed#;}"
