@@ -21,22 +21,17 @@ func fork(s Spec, attr *syscall.SysProcAttr) (pid int, err error) {
 		return 0, fmt.Errorf("cannot start %q: %w", s.Path, err)
 	}
 	defer null.Close()
-	output := s.Output
-	if output == nil {
-		output = null
-	}
 	env := s.Env
 	if env == nil {
 		env = os.Environ()
 	}
-	err = withFd(null, func(in uintptr) error {
-		return withFd(output, func(out uintptr) error {
-			var err error
-			pid, err = syscall.ForkExec(s.Path, append([]string{s.Path}, s.Args...), &syscall.ProcAttr{
-				Dir: s.Dir, Env: env, Files: []uintptr{in, out, out}, Sys: attr,
-			})
-			return err
+	files := s.standard(null)
+	err = withFds(files[:], func(fds []uintptr) error {
+		var err error
+		pid, err = forkExec(s.Path, append([]string{s.Path}, s.Args...), &syscall.ProcAttr{
+			Dir: s.Dir, Env: env, Files: fds, Sys: attr,
 		})
+		return err
 	})
 	if err != nil {
 		return 0, explain(s, err)
@@ -55,6 +50,22 @@ func withFd(f *os.File, use func(fd uintptr) error) error {
 		return err
 	}
 	return failed
+}
+
+// withFds lends the descriptors of all files.
+func withFds(files []*os.File, use func(fds []uintptr) error) error {
+	fds := make([]uintptr, 0, len(files))
+	var lend func() error
+	lend = func() error {
+		if len(fds) == len(files) {
+			return use(fds)
+		}
+		return withFd(files[len(fds)], func(fd uintptr) error {
+			fds = append(fds, fd)
+			return lend()
+		})
+	}
+	return lend()
 }
 
 // explain says what was wrong with s: the kernel's one number stands for many

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"strconv"
+	"sync"
 	"syscall"
 )
 
@@ -16,6 +17,9 @@ var (
 	ErrElsewhere = errors.New("it belongs to another PID namespace")
 	// ErrNotSupported says that this operating system cannot do it.
 	ErrNotSupported = errors.New("not supported on this operating system")
+	// ErrCgroup says that a process cannot be started in a cgroup, though it might
+	// be without one.
+	ErrCgroup = errors.New("it cannot be started in its cgroup")
 	// ErrClosed says that the handle was closed.
 	ErrClosed = errors.New("the process handle is closed")
 )
@@ -27,6 +31,9 @@ type Handle struct {
 	done chan struct{} // closed once, after exit was written
 	exit ExitStatus
 	sys  sysHandle
+
+	mu     sync.Mutex // guards onDone, and what OnDone sees of done; no other lock is taken while it is held
+	onDone []func()
 }
 
 // Spec says what to start, and in what world.
@@ -40,8 +47,29 @@ type Spec struct {
 	// Env is the whole environment; nil: that of this process.
 	Env []string
 	// Output becomes stdout and stderr; nil: the null device. The caller keeps
-	// it and may close it as soon as Start has returned.
+	// it, and all other files, and may close them as soon as Start has returned.
 	Output *os.File
+	// Stdin, Stdout and Stderr are for one each; nil: the null device for Stdin,
+	// Output for the others.
+	Stdin, Stdout, Stderr *os.File
+	// Cgroup is where the process is born (Cgroup.Open); nil: in that of this
+	// process. Linux 5.7 with cgroup v2 alone, elsewhere Start fails with ErrCgroup.
+	Cgroup *os.File
+}
+
+// standard returns the three standard files.
+func (s *Spec) standard(null *os.File) [3]*os.File {
+	files := [3]*os.File{s.Stdin, s.Stdout, s.Stderr}
+	for i := range files {
+		switch {
+		case files[i] != nil:
+		case i > 0 && s.Output != nil:
+			files[i] = s.Output
+		default:
+			files[i] = null
+		}
+	}
+	return files
 }
 
 // ExitStatus tells how a process ended. Unknown is not zero: unless Known is set
@@ -75,6 +103,21 @@ func (h *Handle) PID() int { return h.id.PID }
 // Done is closed when the process is proved dead: all of its threads have ended
 // and its memory is gone. It is not closed by Close.
 func (h *Handle) Done() <-chan struct{} { return h.done }
+
+// OnDone calls fn once, right after Done was closed, or at once when it is closed
+// already. fn must not wait: it may hold up the news of all other deaths. Exit is
+// known by then as far as it ever will be, and a child is not buried yet. After
+// Close it is called no more where Done would not be closed any more.
+func (h *Handle) OnDone(fn func()) {
+	h.mu.Lock()
+	if !h.isDone() {
+		h.onDone = append(h.onDone, fn)
+		h.mu.Unlock()
+		return
+	}
+	h.mu.Unlock()
+	fn()
+}
 
 // Exit tells how the process ended; unknown before Done is closed.
 func (h *Handle) Exit() ExitStatus {
@@ -111,11 +154,18 @@ func (h *Handle) isDone() bool {
 	}
 }
 
-// finish records the end; it is called once, by whoever took the handle out of
-// its watcher.
+// finish records the end and tells of it; it is called once, by whoever took the
+// handle out of its watcher, with no lock held.
 func (h *Handle) finish(e ExitStatus) {
+	h.mu.Lock()
 	h.exit = e
 	close(h.done)
+	tell := h.onDone
+	h.onDone = nil
+	h.mu.Unlock()
+	for _, fn := range tell {
+		fn()
+	}
 }
 
 func ignoreGone(err error) error {

@@ -26,6 +26,8 @@ type sysHandle struct {
 	closed bool
 	child  bool   // started by this handle, which therefore reaps it
 	token  uint64 // its name in the watcher
+	kept   int    // trees that need pidfd beyond the death
+	over   bool   // pidfd is given back as soon as none does
 
 	// Without pidfds only:
 	stop   chan struct{} // closed by Close
@@ -248,10 +250,41 @@ func (h *Handle) Close() {
 func (h *Handle) release() {
 	h.sys.mu.Lock()
 	defer h.sys.mu.Unlock()
-	if h.sys.pidfd >= 0 {
+	h.sys.over = true
+	h.releaseUnlessKept()
+}
+
+// releaseUnlessKept is for release and letGo; mu is held.
+func (h *Handle) releaseUnlessKept() {
+	if h.sys.over && h.sys.kept == 0 && h.sys.pidfd >= 0 {
 		unix.Close(h.sys.pidfd)
 		h.sys.pidfd = -1
 	}
+}
+
+// keep keeps the pidfd, if there is one, until letGo.
+func (h *Handle) keep() {
+	h.sys.mu.Lock()
+	defer h.sys.mu.Unlock()
+	h.sys.kept++
+}
+
+func (h *Handle) letGo() {
+	h.sys.mu.Lock()
+	defer h.sys.mu.Unlock()
+	h.sys.kept--
+	h.releaseUnlessKept()
+}
+
+// signalGroup sends s to the process group that the process leads, or led: EINVAL
+// or ErrUnsupported where that cannot be done by handle, ESRCH: it has no members.
+func (h *Handle) signalGroup(s syscall.Signal) error {
+	h.sys.mu.RLock()
+	defer h.sys.mu.RUnlock()
+	if h.sys.pidfd < 0 {
+		return errors.ErrUnsupported
+	}
+	return unix.PidfdSendSignal(h.sys.pidfd, s, nil, unix.PIDFD_SIGNAL_PROCESS_GROUP)
 }
 
 // Nudge says that the process is expected to die about now, because its links

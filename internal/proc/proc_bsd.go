@@ -113,6 +113,9 @@ func FromPidfd(int) (*Handle, error) { return nil, fmt.Errorf("pidfds: %w", ErrN
 // Its handle reaps it when it ends, even if it is closed or forgotten. When Start
 // fails nothing runs.
 func Start(s Spec) (*Handle, error) {
+	if s.Cgroup != nil {
+		return nil, noCgroups(s)
+	}
 	pid, err := fork(s, &syscall.SysProcAttr{Setsid: true})
 	if err != nil {
 		return nil, err

@@ -108,19 +108,19 @@ func Start(s Spec) (*Handle, error) {
 	if !filepath.IsAbs(s.Path) {
 		return nil, fmt.Errorf("cannot start %q: not an absolute path", s.Path)
 	}
+	if s.Cgroup != nil {
+		return nil, noCgroups(s)
+	}
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return nil, fmt.Errorf("cannot start %q: %w", s.Path, err)
 	}
 	defer null.Close()
-	output := s.Output
-	if output == nil {
-		output = null
-	}
+	files := s.standard(null)
 	const flags = windows.CREATE_NO_WINDOW | windows.CREATE_NEW_PROCESS_GROUP
 	create := func(flags uint32) (int, uintptr, error) {
 		return syscall.StartProcess(s.Path, append([]string{s.Path}, s.Args...), &syscall.ProcAttr{
-			Dir: s.Dir, Env: s.Env, Files: []uintptr{null.Fd(), output.Fd(), output.Fd()},
+			Dir: s.Dir, Env: s.Env, Files: []uintptr{files[0].Fd(), files[1].Fd(), files[2].Fd()},
 			Sys: &syscall.SysProcAttr{CreationFlags: flags, HideWindow: true},
 		})
 	}
@@ -154,15 +154,20 @@ func explain(s Spec, err error) error {
 
 // died is called once, when the process is dead.
 func (h *Handle) died() {
+	h.finish(h.exitStatus()) // calls back, so no lock is held
 	h.sys.mu.Lock()
 	defer h.sys.mu.Unlock()
-	var code uint32
-	if err := windows.GetExitCodeProcess(h.sys.process, &code); err == nil {
-		h.finish(ExitStatus{Known: true, Code: int(code)})
-	} else {
-		h.finish(ExitStatus{})
-	}
 	h.release()
+}
+
+func (h *Handle) exitStatus() ExitStatus {
+	h.sys.mu.RLock()
+	defer h.sys.mu.RUnlock()
+	var code uint32
+	if err := windows.GetExitCodeProcess(h.sys.process, &code); err != nil {
+		return ExitStatus{}
+	}
+	return ExitStatus{Known: true, Code: int(code)}
 }
 
 // release gives everything back; mu is held.
