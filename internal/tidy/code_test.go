@@ -12,7 +12,7 @@ import (
 )
 
 // pure packages decide; they are given the time, the randomness and the news, and reach for none of them.
-var pure = []string{"internal/wire", "internal/protocol", "internal/detector", "internal/restart", "internal/lifecycle"}
+var pure = []string{"internal/wire", "internal/protocol", "internal/detector", "internal/restart", "internal/lifecycle", "internal/custody"}
 
 // impure are the imports that a pure package may not have, with everything below them.
 var impure = []string{

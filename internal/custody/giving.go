@@ -1,0 +1,228 @@
+package custody
+
+import "time"
+
+// standing is what the active one knows of its standby.
+type standing uint8
+
+const (
+	alone   standing = iota
+	joined           // linked
+	severed          // without a link, not proved dead: it may take over with what it has
+)
+
+// giving is the active one's side: what there is, what the standby was given, and what it has.
+type giving struct {
+	standing standing
+	entries  map[string]*entry
+	order    []string // all keys, in the order in which they came; one that is gone leaves when the standby knows
+	queue    []string // keys to be given, the oldest first
+	flights  []flight // given and not acknowledged
+	seq      uint64
+	fresh    int // keys of the snapshot that were not given yet
+	ending   bool
+	done     bool // the snapshot was acknowledged
+	fenceAt  time.Duration
+	out      []Action
+}
+
+type entry struct {
+	item    Item
+	queued  bool
+	fresh   bool     // part of the snapshot, and not given yet
+	tickets []uint64 // for what has not been given yet
+}
+
+type flight struct {
+	seq     uint64
+	key     string
+	end     bool // EndSnapshot
+	tickets []uint64
+}
+
+func newGiving(items []Item) giving {
+	g := giving{entries: map[string]*entry{}, fenceAt: never}
+	for _, it := range items {
+		if !it.Gone {
+			g.entries[it.Key] = &entry{item: it}
+			g.order = append(g.order, it.Key)
+		}
+	}
+	return g
+}
+
+func (g *giving) lack() string {
+	switch {
+	case g.standing == alone:
+		return "there is no standby"
+	case g.standing == severed:
+		return "the link to the standby has ended"
+	case !g.done:
+		return "the standby has not got its copy yet"
+	case len(g.flights) > 0 || len(g.queue) > 0:
+		return "the standby has not acknowledged everything yet"
+	}
+	return ""
+}
+
+func (g *giving) step(now time.Duration, e Event) []Action {
+	g.out = nil
+	switch e := e.(type) {
+	case Submit:
+		g.submit(e)
+	case StandbyJoined:
+		g.recall()
+		g.standing, g.fenceAt = joined, never
+		g.snapshot()
+	case StandbyCut:
+		if g.standing == joined {
+			g.recall()
+			g.standing, g.fenceAt = severed, now+cutPatience
+		}
+	case StandbyLost:
+		g.lost()
+	case Acked:
+		g.acked(e.Seq)
+	}
+	if g.standing == severed && now >= g.fenceAt {
+		g.fenceAt = now + cutPatience // and again, should the kill have failed
+		g.do(Fence{})
+	}
+	g.give()
+	return g.out
+}
+
+func (g *giving) do(a Action) { g.out = append(g.out, a) }
+
+func (g *giving) submit(s Submit) {
+	n := g.entries[s.Item.Key]
+	if n == nil {
+		n = &entry{}
+		g.entries[s.Item.Key] = n
+		g.order = append(g.order, s.Item.Key)
+	}
+	n.item = s.Item
+	if g.standing == alone {
+		if s.Ticket != 0 {
+			g.do(Release{Ticket: s.Ticket})
+		}
+		if s.Item.Gone {
+			g.sweep()
+		}
+		return
+	}
+	if s.Ticket != 0 {
+		n.tickets = append(n.tickets, s.Ticket)
+	}
+	g.enqueue(n)
+}
+
+func (g *giving) enqueue(n *entry) {
+	if !n.queued {
+		n.queued = true
+		g.queue = append(g.queue, n.item.Key)
+	}
+}
+
+// snapshot: a new standby is given everything.
+func (g *giving) snapshot() {
+	g.queue, g.fresh, g.ending, g.done = g.queue[:0], 0, false, false
+	for _, key := range g.order {
+		n := g.entries[key]
+		n.queued, n.fresh = false, true
+		g.fresh++
+		g.enqueue(n)
+	}
+}
+
+// recall takes back what is on its way to a standby that will not answer: its tickets wait for the next one, or for the proof that
+// there is none.
+func (g *giving) recall() {
+	for _, f := range g.flights {
+		if !f.end {
+			n := g.entries[f.key]
+			n.tickets = append(f.tickets, n.tickets...)
+		}
+	}
+	g.flights = nil
+}
+
+// lost: whoever takes over reads the disk.
+func (g *giving) lost() {
+	g.recall()
+	g.standing, g.fenceAt, g.queue, g.done = alone, never, nil, false
+	for _, key := range g.order {
+		n := g.entries[key]
+		for _, t := range n.tickets {
+			g.do(Release{Ticket: t})
+		}
+		n.tickets, n.queued, n.fresh = nil, false, false
+	}
+	g.sweep()
+}
+
+// give sends as much as the window allows.
+func (g *giving) give() {
+	if g.standing != joined {
+		return
+	}
+	for len(g.flights) < Window {
+		if g.fresh == 0 && !g.ending {
+			g.ending = true
+			g.seq++
+			g.flights = append(g.flights, flight{seq: g.seq, end: true})
+			g.do(EndSnapshot{g.seq})
+			continue
+		}
+		if len(g.queue) == 0 {
+			return
+		}
+		n := g.entries[g.queue[0]]
+		g.queue = g.queue[1:]
+		if n.fresh {
+			n.fresh = false
+			g.fresh--
+		}
+		g.seq++
+		g.flights = append(g.flights, flight{seq: g.seq, key: n.item.Key, tickets: n.tickets})
+		n.queued, n.tickets = false, nil
+		g.do(Give{g.seq, n.item})
+	}
+}
+
+func (g *giving) acked(seq uint64) {
+	gone := false
+	for len(g.flights) > 0 && g.flights[0].seq <= seq {
+		f := g.flights[0]
+		g.flights = g.flights[1:]
+		if f.end {
+			g.done = true
+			continue
+		}
+		gone = gone || g.entries[f.key].item.Gone
+		for _, t := range f.tickets {
+			g.do(Release{Ticket: t, Held: true})
+		}
+	}
+	if gone {
+		g.sweep()
+	}
+}
+
+// sweep forgets what is gone and not on its way to anybody.
+func (g *giving) sweep() {
+	flying := map[string]bool{}
+	for _, f := range g.flights {
+		flying[f.key] = true
+	}
+	kept := g.order[:0]
+	for _, key := range g.order {
+		n := g.entries[key]
+		if n.item.Gone && !n.queued && !flying[key] {
+			delete(g.entries, key)
+			continue
+		}
+		kept = append(kept, key)
+	}
+	g.order = kept
+}
