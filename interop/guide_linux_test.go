@@ -1,86 +1,151 @@
 package interop
 
 import (
+	"bufio"
+	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/pairguard/pairguard"
 )
 
-var guideFile = regexp.MustCompile("(?s)```(?:cpp|cmake) (\\S+)\n(.*?)\n```")
+// guide is what docs/qt.md shows in its five steps: files to write, and commands to type.
+type guide struct {
+	files    map[string]string
+	commands []string
+}
 
-// guideFiles are the files that a guide shows.
-func guideFiles(t *testing.T, guide string) map[string]string {
+var (
+	guideFile  = regexp.MustCompile("(?s)```(?:cpp|cmake) (\\S+)\n(.*?)\n```")
+	guideBlock = regexp.MustCompile("(?s)```console\n(.*?)\n```")
+)
+
+func readGuide(t *testing.T, file string) guide {
 	t.Helper()
-	text, err := os.ReadFile(guide)
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := map[string]string{}
+	g := guide{files: map[string]string{}}
 	for _, m := range guideFile.FindAllStringSubmatch(string(text), -1) {
-		files[m[1]] = m[2] + "\n"
+		g.files[m[1]] = m[2] + "\n"
 	}
-	return files
+	for _, m := range guideBlock.FindAllStringSubmatch(string(text), -1) {
+		for line := range strings.Lines(m[1]) {
+			if command, ok := strings.CutPrefix(strings.TrimSpace(line), "$ "); ok {
+				g.commands = append(g.commands, command)
+			}
+		}
+	}
+	return g
 }
 
-// TestQtGuide does what docs/qt.md says, as somebody would who has only that page and the two files.
+// TestQtGuide does what docs/qt.md says, word for word in one shell that begins in an empty folder, with Qt 6 and with Qt 5.
 func TestQtGuide(t *testing.T) {
 	t.Parallel()
-	need(t, "cmake", "g++")
-	needQt(t, "6")
-	files := guideFiles(t, "../docs/qt.md")
-	s := newScene(t)
-	source, out := filepath.Join(s.root, "s"), filepath.Join(s.root, "b")
-	if err := os.Mkdir(source, 0o700); err != nil {
-		t.Fatal(err)
+	g := readGuide(t, "../docs/qt.md")
+	for _, major := range []string{"6", "5"} {
+		t.Run("Qt"+major, func(t *testing.T) {
+			t.Parallel()
+			need(t, "cmake", "g++", "bash", "pidof")
+			needQt(t, major)
+			walk(t, g, major)
+		})
 	}
-	for _, name := range []string{"GuardianService.h", "GuardianService.cpp"} {
-		text, err := os.ReadFile("../clients/qt/" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[name] = string(text)
-	}
-	// "The same with the two names exchanged."
-	files["procB.cpp"] = strings.NewReplacer("procA", "procB", "procB", "procA").Replace(files["procA.cpp"])
-	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(source, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, command := range [][]string{{"nice", "cmake", "-S", source, "-B", out}, {"nice", "cmake", "--build", out}} {
-		if err := do(command...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s.play("procA", filepath.Join(out, "procA"))
-	s.start("procA")
-	s.told("procA", pairguard.PeerUp)
-	s.told("procB", pairguard.PeerUp)
-	s.act()
-	for _, p := range processes(s.root) { // both bear the mark of the one that was started
-		if p.id.PID == s.status("procB").PID {
-			s.signal(p.id, syscall.SIGKILL)
-		}
-	}
-	s.told("procA", pairguard.PeerStarted)
-	s.told("procB", pairguard.PeerUp)
-	s.stopped()
 }
 
-// TestQtGuideTwins: both languages show the same code.
-func TestQtGuideTwins(t *testing.T) {
-	english, chinese := guideFiles(t, "../docs/qt.md"), guideFiles(t, "../docs/qt.zh-CN.md")
-	if len(english) != 2 {
-		t.Errorf("docs/qt.md shows %d files", len(english))
+func walk(t *testing.T, g guide, major string) {
+	s := newScene(t)
+	shell := s.shell()
+	for _, command := range g.commands {
+		switch {
+		case strings.HasPrefix(command, "git clone "): // what would be cloned is here
+			s.must(os.Symlink(here(t, ".."), filepath.Join(s.root, "pairguard")))
+			continue
+		case strings.HasPrefix(command, "sed "): // the files are written before they are used
+			for name, text := range g.files {
+				// Somebody with one version of Qt has that one; here may be both.
+				text = strings.Replace(text, "Qt6 Qt5", "Qt"+major, 1)
+				s.must(os.WriteFile(filepath.Join(s.root, "pair", name), []byte(text), 0o600))
+			}
+		case strings.HasPrefix(command, "kill "):
+			s.told("procB", pairguard.PeerUp) // a person would see that in the status
+			s.told("procA", pairguard.PeerUp)
+			s.act()
+		case command == "pairguard events":
+			s.told("procA", pairguard.PeerUp)
+		}
+		out, code := shell.run(command)
+		t.Logf("$ %s\n%s", command, out)
+		if code != "0" && !strings.HasPrefix(command, "sleep ") { // a slow machine may need longer than a person waits
+			t.Fatalf("%s: exit code %s", command, code)
+		}
+		if command == "pairguard events" && !(strings.Contains(out, "peer_dead") && strings.Count(out, "peer_started") == 2) {
+			t.Error("the events do not tell of the death")
+		}
 	}
-	for name, text := range english {
-		if chinese[name] != text {
+	s.eventually("the stop has ended both", patience, func() bool { return len(processes(s.root)) == 0 })
+}
+
+// shell is a person's shell in the scene.
+type shell struct {
+	s     *scene
+	in    io.Writer
+	lines *bufio.Scanner
+}
+
+func (s *scene) shell() *shell {
+	s.t.Helper()
+	cmd := exec.Command("bash")
+	cmd.Dir = s.root
+	cmd.Env = append(slices.Clone(s.env), memberMark+"=walk", "PATH="+filepath.Dir(build(s.t).pairguard)+":"+os.Getenv("PATH"))
+	in, err := cmd.StdinPipe()
+	s.must(err)
+	out, err := cmd.StdoutPipe()
+	s.must(err)
+	cmd.Stderr = cmd.Stdout
+	s.must(cmd.Start())
+	s.t.Cleanup(func() {
+		in.Close()
+		cmd.Process.Kill() // its background jobs are ended by the scene
+		cmd.Wait()
+	})
+	return &shell{s: s, in: in, lines: bufio.NewScanner(out)}
+}
+
+// run types a command and returns what it prints, and its exit code.
+func (sh *shell) run(command string) (out, code string) {
+	sh.s.t.Helper()
+	const mark = "exit code of the guide's command: "
+	fmt.Fprintf(sh.in, "%s\necho \"%s$?\"\n", command, mark)
+	for sh.lines.Scan() {
+		if code, found := strings.CutPrefix(sh.lines.Text(), mark); found {
+			return out, code
+		}
+		out += sh.lines.Text() + "\n"
+	}
+	sh.s.t.Fatalf("%s: the shell has ended\n%s", command, out)
+	return out, ""
+}
+
+// TestQtGuideTwins: both languages show the same code and the same commands.
+func TestQtGuideTwins(t *testing.T) {
+	english, chinese := readGuide(t, "../docs/qt.md"), readGuide(t, "../docs/qt.zh-CN.md")
+	if len(english.files) != 2 || len(english.commands) != 11 {
+		t.Errorf("docs/qt.md shows %d files and %d commands", len(english.files), len(english.commands))
+	}
+	for name, text := range english.files {
+		if chinese.files[name] != text {
 			t.Errorf("docs/qt.zh-CN.md shows another %s", name)
 		}
+	}
+	if !slices.Equal(english.commands, chinese.commands) {
+		t.Errorf("docs/qt.zh-CN.md shows other commands: %q", chinese.commands)
 	}
 }

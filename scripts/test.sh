@@ -10,6 +10,7 @@ tools='gcc gcc the race detector (all tests run without it)
 strace strace the tests that watch system calls: no network socket, no process list
 cmake cmake the pairs with Qt programs
 g++ g++ the pairs with Qt programs
+pidof sysvinit-utils the walk through docs/qt.md
 python3 python3 the pairs with a Python member
 chromium chromium the look of a browser at the page of the drill'
 # Packages without a command of their own: gcc's headers, the certificates to fetch modules with, both versions of Qt, and letters for the browser.
