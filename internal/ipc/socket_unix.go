@@ -100,7 +100,9 @@ type Listener struct {
 
 // Listen listens at a. The caller holds the name lock and has removed what an
 // earlier holder left there. Only the user of this process (and root) can connect.
-func Listen(a Address) (*Listener, error) {
+func Listen(a Address) (*Listener, error) { return listenWith(socket, a) }
+
+func listenWith(socket func() (int, error), a Address) (*Listener, error) {
 	name, err := sockaddr(a)
 	if err != nil {
 		return nil, err
@@ -123,6 +125,10 @@ func Listen(a Address) (*Listener, error) {
 		unix.Close(fd)
 		return nil, listenError(a, err)
 	}
+	return newListener(fd, a)
+}
+
+func newListener(fd int, a Address) (*Listener, error) {
 	file := os.NewFile(uintptr(fd), string(a))
 	raw, err := file.SyscallConn()
 	if err != nil {
@@ -172,13 +178,15 @@ func (l *Listener) Close() error { return plain(l.file.Close(), "listener") }
 // ends, only while more connections wait there than fit: that process does not
 // accept. (macOS and FreeBSD do not tell that from nobody listening.) Being
 // connected does not prove that the other end runs.
-func Dial(ctx context.Context, a Address) (*Conn, error) {
+func Dial(ctx context.Context, a Address) (*Conn, error) { return dialWith(ctx, socket, a) }
+
+func dialWith(ctx context.Context, socket func() (int, error), a Address) (*Conn, error) {
 	name, err := sockaddr(a)
 	if err != nil {
 		return nil, err
 	}
 	for {
-		conn, err := connect(name)
+		conn, err := connect(socket, name)
 		if err == nil {
 			return conn, nil
 		}
@@ -193,7 +201,7 @@ func Dial(ctx context.Context, a Address) (*Conn, error) {
 	}
 }
 
-func connect(name *unix.SockaddrUnix) (*Conn, error) {
+func connect(socket func() (int, error), name *unix.SockaddrUnix) (*Conn, error) {
 	fd, err := socket()
 	if err != nil {
 		return nil, err

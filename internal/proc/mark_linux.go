@@ -193,7 +193,7 @@ func (h *Handle) LeadsSession() (bool, error) {
 	if len(fields) < 22 || h.isDone() || fields[22-1] != strconv.FormatUint(h.id.Start, 10) {
 		return false, fmt.Errorf("%v: %w", h.id, ErrGone)
 	}
-	return fields[6-1] == fields[1-1], nil
+	return fields[6-1] == strconv.Itoa(h.id.PID), nil
 }
 
 // statFields returns the fields of /proc/PID/stat, the first one at 0.
