@@ -12,6 +12,7 @@ cmake cmake the pairs with Qt programs
 g++ g++ the pairs with Qt programs
 pidof sysvinit-utils the walk through docs/qt.md
 python3 python3 the pairs with a Python member
+Xvfb xvfb the window of the Qt example on an X server
 chromium chromium the look of a browser at the page of the drill'
 # Packages without a command of their own: gcc's headers, the certificates to fetch modules with, both versions of Qt, and letters for the browser.
 packages='libc6-dev ca-certificates qt6-base-dev qtbase5-dev fonts-dejavu-core'

@@ -11,7 +11,6 @@
 #include <QGridLayout>
 #include <QLabel>
 #include <QListWidget>
-#include <QMetaEnum>
 #include <QPushButton>
 #include <QTextStream>
 #include <QThread>
@@ -23,9 +22,13 @@ public:
     explicit Window(GuardianService *guardian) : m_guardian(guardian)
     {
         QGridLayout *grid = new QGridLayout(this);
+        grid->setContentsMargins(18, 14, 18, 18);
+        grid->setVerticalSpacing(10);
         m_title.setStyleSheet(QStringLiteral("font-size: 20px; font-weight: bold"));
         m_phase.setAlignment(Qt::AlignCenter);
-        m_phase.setMinimumHeight(48);
+        m_phase.setMinimumHeight(60);
+        m_numbers.setStyleSheet(QStringLiteral("color: #616161"));
+        m_events.setAlternatingRowColors(true);
         grid->addWidget(&m_title, 0, 0, 1, 3);
         grid->addWidget(&m_phase, 1, 0, 1, 3);
         grid->addWidget(&m_numbers, 2, 0, 1, 3);
@@ -39,7 +42,7 @@ public:
             m_events.scrollToBottom();
             show_();
         });
-        resize(440, 330);
+        resize(480, 400);
     }
 
 private:
@@ -56,12 +59,31 @@ private:
         const bool well = phase == GuardianService::Up;
         const bool away = phase == GuardianService::Left || phase == GuardianService::Ended;
         const QString colour = well ? QStringLiteral("#2e7d32") : away ? QStringLiteral("#616161") : QStringLiteral("#ef6c00");
-        m_title.setText(m_guardian->self());
+        m_title.setText(tr("%1 guards %2").arg(m_guardian->self(), m_guardian->peer()));
         setWindowTitle(m_guardian->self());
-        m_phase.setStyleSheet(QStringLiteral("color: white; font-size: 18px; background: ") + colour);
-        m_phase.setText(m_guardian->peer() + QStringLiteral(": ") + QString::fromLatin1(QMetaEnum::fromType<GuardianService::Phase>().valueToKey(phase)).toLower());
-        m_numbers.setText(tr("peer's process %1    own process %2, life %3    revivals %4")
-                              .arg(m_guardian->peerPid()).arg(QCoreApplication::applicationPid()).arg(m_guardian->generation()).arg(m_guardian->revived()));
+        m_phase.setStyleSheet(QStringLiteral("color: white; font-size: 20px; border-radius: 8px; background: ") + colour);
+        m_phase.setText(m_guardian->peer() + QLatin1Char(' ') + words(phase));
+        const qint64 peer = m_guardian->peerPid();
+        m_numbers.setText(tr("its process: %1   ·   revivals: %2   ·   this one: process %3, life %4").arg(peer ? QString::number(peer) : tr("none"))
+                              .arg(m_guardian->revived()).arg(QCoreApplication::applicationPid()).arg(m_guardian->generation()));
+    }
+
+    static QString words(GuardianService::Phase phase)
+    {
+        switch (phase) {
+        case GuardianService::Idle:
+        case GuardianService::Seeking: return tr("is looked for");
+        case GuardianService::Starting: return tr("is starting");
+        case GuardianService::Up: return tr("is up");
+        case GuardianService::Suspect: return tr("is silent");
+        case GuardianService::Fencing: return tr("hangs and is ended");
+        case GuardianService::Reviving:
+        case GuardianService::Waiting: return tr("is dead and will be started again");
+        case GuardianService::Left: return tr("has left");
+        case GuardianService::Ending: return tr("is told goodbye");
+        case GuardianService::Ended: return tr("is not guarded any more");
+        }
+        return QString();
     }
 
     GuardianService *m_guardian;
