@@ -148,6 +148,8 @@ func (m *Machine) diedWhileEnding(p Process) {
 // graceOver: the peer did not end in time, or the disk did not take the goodbye.
 func (m *Machine) graceOver() {
 	switch {
+	case !m.ending.stored && m.late > 0:
+		m.phaseAt = m.now + attention // its answer may stand behind the timer in the driver's queue
 	case !m.ending.stored:
 		m.goodbyeStored(GoodbyeStored{Kind: m.ending.kind, Err: "the disk did not answer within the grace time"})
 	case !m.ending.alone() && !m.ending.killed:
