@@ -13,7 +13,7 @@ const (
 	Listening   EventKind = "listening"    // the name is ours and we listen; Reason tells of what this system lacks or what was healed
 	PeerUp      EventKind = "peer_up"      // the peer gave its first sign of life, or spoke again after being suspect
 	PeerSuspect EventKind = "peer_suspect" // silent for longer than the timeout; not yet judged
-	PeerLate    EventKind = "peer_late"    // silent, but it had no chance to speak; not judged
+	PeerLate    EventKind = "peer_late"    // silent, but it had no chance to speak, or nobody can tell; not judged, or not yet
 	PeerHung    EventKind = "peer_hung"    // judged: it had the chance to speak and did not
 	PeerDead    EventKind = "peer_dead"    // its death is proved, and it was not announced
 	PeerFenced  EventKind = "peer_fenced"  // a hung peer was killed and its death is proved

@@ -65,10 +65,12 @@ type Finding struct {
 // How an Inquiry weighs. A Go program that does nothing is runnable in 0 of 60
 // looks, a starved one in 60 of 60; what lies between has to be told by a majority.
 const (
-	window    = 6           // looks that count
-	minLooks  = 4           // fewer say nothing about starvation
-	asleepOf3 = 2           // of 3 looks without a runnable thread: it does not want to run
-	stale     = time.Second // a look that is older says nothing of now
+	window    = 6                      // looks that count
+	minLooks  = 4                      // fewer say nothing about starvation
+	asleepOf3 = 2                      // of 3 looks without a runnable thread: it does not want to run
+	hungry    = 5                      // looks in the window that see a runnable thread: it has to be given time to rest
+	restStep  = 150 * time.Millisecond // what one look can say of the time before it
+	stale     = time.Second            // a look that is older says nothing of now
 	// minChance bounds chanceOf below: a heartbeat of a Go program takes some 0.1 ms.
 	minChance = 20 * time.Millisecond
 )
@@ -88,6 +90,9 @@ type Inquiry struct {
 	lastAt   time.Duration
 	err      string // of the newest look, if it saw nothing
 	errAt    time.Duration
+	slept    int           // looks so far that saw it asleep
+	starved  bool          // it wanted to run in most looks of some window
+	rested   time.Duration // how long it has been seen asleep since then
 }
 
 // Begin forgets every look, as for a new suspicion or one whose excuse has ended.
@@ -100,16 +105,32 @@ func (q *Inquiry) Look(now time.Duration, s Sample) {
 		return
 	}
 	if q.readable == 0 {
-		q.first, q.firstAt = s, now
+		q.first, q.firstAt, q.lastAt = s, now, now
+	}
+	if s.asleep() {
+		q.slept++
+		if q.starved {
+			q.rested += min(now-q.lastAt, restStep)
+		}
 	}
 	q.last, q.lastAt = s, now
 	q.looks[q.readable%window] = s
 	q.readable++
+	q.starved = q.starved || q.tally().runnable >= hungry
 }
+
+// asleep: no thread wants to run or waits for the kernel.
+func (s Sample) asleep() bool { return s.Runnable == 0 && s.Blocked == 0 }
 
 // Finding says what the looks up to now say; timeout is the silence that made the
 // suspect. A look that saw nothing changes nothing unless the last one that saw
 // something is old: whoever looks can be short of files for a moment.
+//
+// Silence counts only in the process's own time: one that starved may have been in
+// the middle of its work all the while, and that may well contain a pause before
+// the next sign of life. So it is asleep for good only when it has slept for the
+// timeout since, all together. Whoever wakes it meanwhile (its own timers, we with
+// our heartbeats) does not make it starve again.
 func (q *Inquiry) Finding(timeout time.Duration) Finding {
 	switch s := q.last; {
 	case q.err != "" && (q.readable == 0 || q.errAt-q.lastAt >= stale):
@@ -139,8 +160,14 @@ func (q *Inquiry) weigh(timeout time.Duration) Finding {
 		return Finding{Nothing, "it is stopped (state T), not by a debugger, a hold or its cgroup"}
 	case t.idle*3 >= t.looks*asleepOf3 && !s.FrozenKnown:
 		return Finding{Unreadable, "whether its cgroup is frozen cannot be seen"}
+	case q.starved && s.FrozenKnown && q.rested >= timeout:
+		return Finding{Nothing, fmt.Sprintf("it starved, and has been asleep for %v since", round(q.rested))}
+	case q.starved && t.idle*3 >= t.looks*asleepOf3:
+		return Finding{Starvation, fmt.Sprintf("it starved, and has been asleep for only %v since", round(q.rested))}
 	case t.idle*3 >= t.looks*asleepOf3:
 		return Finding{Nothing, fmt.Sprintf("its %s asleep in %d of %d looks", areThreads(s.Threads), t.idle, t.looks)}
+	case !q.starved && s.FrozenKnown && q.slept >= window:
+		return Finding{Nothing, fmt.Sprintf("its %s asleep in %d of %d looks", areThreads(s.Threads), q.slept, q.readable)}
 	case t.blocked > t.runnable:
 		return Finding{Disk, fmt.Sprintf("it waits inside the kernel (state D) in %d of %d looks: a disk or the swap does not answer", t.blocked, t.looks)}
 	case !s.CPUKnown:
@@ -162,7 +189,7 @@ func (q *Inquiry) tally() (t tally) {
 		switch {
 		case s.Runnable > 0:
 			t.runnable++
-		case s.Blocked > 0:
+		case !s.asleep():
 			t.blocked++
 		default:
 			t.idle++

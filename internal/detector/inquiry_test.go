@@ -1,6 +1,7 @@
 package detector
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +110,58 @@ func TestTimeAddsUp(t *testing.T) {
 	}
 }
 
+// nights are looks 0.1 s apart, until the finding is that it had the chance: how
+// many, at most most.
+func nights(q *Inquiry, from, most int, change func(i int, s *Sample)) (n int, f Finding) {
+	for i := range most {
+		q.Look(time.Duration(from+i)*100*time.Millisecond, asleep(func(s *Sample) { change(i, s) }))
+		if f = q.Finding(2 * time.Second); f.Cause == Nothing {
+			return i + 1, f
+		}
+	}
+	return most, f
+}
+
+// One that starves has its pauses, too: it is judged by its own time.
+func TestRestAfterStarving(t *testing.T) {
+	hungry := func(_ int, s *Sample) { s.Runnable = 1 }
+	var q Inquiry
+	if n, f := nights(&q, 0, 50, hungry); n != 50 || f.Cause != Starvation {
+		t.Fatalf("after %d looks: %v, %q", n, f.Cause, f.Words)
+	}
+	n, f := nights(&q, 50, 100, func(int, *Sample) {})
+	if n != 20 || f.Words != "it starved, and has been asleep for 2s since" {
+		t.Errorf("asleep since: judged after %d looks 0.1 s apart: %v, %q; want 20", n, f.Cause, f.Words)
+	}
+	q.Begin()
+	if n, _ := nights(&q, 150, 100, func(int, *Sample) {}); n != minLooks {
+		t.Errorf("the next suspicion takes %d looks, want %d", n, minLooks)
+	}
+
+	q.Begin()
+	nights(&q, 0, 50, hungry)
+	n, f = nights(&q, 50, 200, func(i int, s *Sample) { s.Runnable = i % 2 })
+	if n != 39 {
+		t.Errorf("awake at every other look: judged after %d: %v, %q; want 39, as many as 2 s of sleep take", n, f.Cause, f.Words)
+	}
+
+	q.Begin()
+	if n, _ := nights(&q, 0, 200, func(i int, s *Sample) { s.Runnable = i % 2 }); n != 2*window-1 {
+		t.Errorf("one that is awake at every other look, and never starved, is judged after %d, want %d", n, 2*window-1)
+	}
+
+	q.Begin()
+	nights(&q, 0, 50, hungry)
+	q.Look(time.Minute, asleep(nil))
+	if q.rested != restStep {
+		t.Errorf("one look after a long time of none says that it rested for %v", q.rested)
+	}
+	n, f = nights(&q, 700, 100, func(_ int, s *Sample) { s.Blocked = 1 })
+	if n != 100 || f.Cause != Disk {
+		t.Errorf("waiting for a disk is no rest: %d, %v", n, f.Cause)
+	}
+}
+
 func TestEveryCauseHasAWord(t *testing.T) {
 	seen := map[string]bool{}
 	for c := Nothing; c <= Unclear; c++ {
@@ -123,10 +176,12 @@ func TestDumbFindings(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var q Inquiry
 		var all []Sample
+		at := map[int]time.Duration{} // of the readable ones
+		cpuMost := rapid.SampledFrom([]int{0, 2, 40}).Draw(t, "most cpu")
 		now, cpu := time.Duration(0), time.Duration(0)
-		for range rapid.IntRange(1, 20).Draw(t, "looks") {
+		for range rapid.IntRange(1, 60).Draw(t, "looks") {
 			now += ms(rapid.IntRange(10, 400).Draw(t, "apart"))
-			cpu += time.Duration(rapid.IntRange(0, 40).Draw(t, "cpu")) * time.Millisecond
+			cpu += time.Duration(rapid.IntRange(0, cpuMost).Draw(t, "cpu")) * time.Millisecond
 			s := asleep(func(s *Sample) {
 				s.CPU = cpu
 				s.Runnable = rapid.IntRange(0, 2).Draw(t, "R")
@@ -138,7 +193,9 @@ func TestDumbFindings(t *testing.T) {
 				}
 			})
 			q.Look(now, s)
-			all = append(all, s)
+			if all = append(all, s); s.Err == "" {
+				at[len(at)] = now
+			}
 		}
 		got := q.Finding(2 * time.Second)
 		readable := all[:0:0]
@@ -161,8 +218,8 @@ func TestDumbFindings(t *testing.T) {
 			return
 		}
 		newest = readable[len(readable)-1]
-		recent := readable[max(0, len(readable)-window):]
 		quiet, wants, hungry := 0, 0, newest.Runnable
+		recent := readable[max(0, len(readable)-window):]
 		for _, s := range recent {
 			hungry = min(hungry, s.Runnable)
 			if s.Runnable == 0 && s.Blocked == 0 {
@@ -172,16 +229,50 @@ func TestDumbFindings(t *testing.T) {
 				wants++
 			}
 		}
+		starvedOnce, rest := restOf(readable, at)
 		used, needed := newest.CPU-readable[0].CPU, ms(50*max(1, hungry))
-		starved := wants == len(recent) && newest.CPUKnown && used < needed
-		if starved && got.Cause != Starvation {
+		had := newest.CPUKnown && used >= needed
+		starved := wants == len(recent) && newest.CPUKnown && used < needed && rest < 2*time.Second
+		slept := 0
+		for _, s := range readable {
+			if s.Runnable == 0 && s.Blocked == 0 {
+				slept++
+			}
+		}
+		if starved && (starvedOnce || slept < window) && got.Cause != Starvation {
 			t.Fatalf("runnable in every look with %v of %v needed, but %v", used, needed, got.Cause)
 		}
-		if (newest.CPUKnown && used >= needed || quiet == len(recent) && newest.FrozenKnown) && got.Cause != Nothing {
+		asleep := quiet == len(recent) && newest.FrozenKnown && (!starvedOnce || rest >= 2*time.Second)
+		if (had || asleep) && got.Cause != Nothing {
 			t.Fatalf("it could run and did not want to, or had the time: %v", got.Cause)
 		}
-		if got.Cause == Starvation && (wants == 0 || !newest.CPUKnown || used >= needed) {
+		if got.Cause == Starvation && (wants == 0 && (!starvedOnce || rest >= 2*time.Second) || !newest.CPUKnown && wants > 0 && !starvedOnce || had) {
 			t.Fatalf("starved with %d runnable looks and %v of %v", wants, used, needed)
 		}
+		if got.Cause == Nothing && starvedOnce && !had && newest.Stopped == 0 && rest < 2*time.Second && noneStopped(recent) {
+			t.Fatalf("it starved and rested for %v only", rest)
+		}
 	})
+}
+
+// restOf is the slow way to say whether it ever starved, and for how long it has
+// slept since.
+func restOf(all []Sample, at map[int]time.Duration) (starved bool, rest time.Duration) {
+	for i, s := range all {
+		if starved && s.Runnable == 0 && s.Blocked == 0 {
+			rest += min(at[i]-at[i-1], restStep)
+		}
+		wants := 0
+		for _, r := range all[max(0, i+1-window) : i+1] {
+			if r.Runnable > 0 {
+				wants++
+			}
+		}
+		starved = starved || wants >= hungry
+	}
+	return starved, rest
+}
+
+func noneStopped(all []Sample) bool {
+	return !slices.ContainsFunc(all, func(s Sample) bool { return s.Stopped > 0 })
 }

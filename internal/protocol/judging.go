@@ -155,14 +155,15 @@ func (m *Machine) firstSign() {
 	m.do(Emit{notice})
 }
 
-// setTimeout gives the peer the time that one of its kind needs.
-func (m *Machine) setTimeout() {
+func (m *Machine) setTimeout() { m.silence.SetTimeout(m.timeout()) }
+
+// timeout is the silence that one of the peer's kind needs to become a suspect.
+func (m *Machine) timeout() time.Duration {
 	if m.peer.plain {
-		m.silence.SetTimeout(max(m.cfg.Timeout, plainTimeout))
-		return
+		return max(m.cfg.Timeout, plainTimeout)
 	}
 	// Its own pace counts too: two heartbeats of it are the least that makes silence.
-	m.silence.SetTimeout(max(m.cfg.Timeout, 2*m.peer.heartbeat))
+	return max(m.cfg.Timeout, 2*m.peer.heartbeat)
 }
 
 // hold suspends judging and reviving for d; 0 ends a hold.

@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/pairguard/pairguard/internal/detector"
@@ -42,6 +43,7 @@ func (m *Machine) weigh() {
 	case m.silence.Judge(m.now) != detector.Hung:
 		m.lookAgain(false, attention)
 	case finding.Cause.Unsure() && m.silence.Heard(m.now) < m.cfg.UnsureLimit:
+		m.unsure(finding)
 		m.lookAgain(false, excusedAttention)
 	case s.lastCall && m.late < attention:
 		m.hung(m.silenceInWords() + "; " + m.verdictInWords(finding))
@@ -58,7 +60,7 @@ func (m *Machine) finding() detector.Finding {
 	case s.examining.Known() && m.now-s.askedAt >= lookPatience:
 		return detector.Finding{Cause: detector.Unreadable, Words: "whether it can run cannot be seen: the look at it does not come back"}
 	}
-	return m.suspect.inquiry.Finding(m.cfg.Timeout)
+	return m.suspect.inquiry.Finding(m.timeout())
 }
 
 // starvedTooLong: the starve limit, if there is one, ends the excuse of starvation.
@@ -69,9 +71,22 @@ func (m *Machine) starvedTooLong(c detector.Cause) bool {
 // excused: it had no chance to speak, so it is not judged, however long that lasts.
 func (m *Machine) excused(f detector.Finding) {
 	m.suspect.excuse = f.Cause
+	m.tellLate(f, "not judged")
+}
+
+// unsure: nothing decides but time. Somebody who waits for it to be replaced wants
+// to know why that does not happen.
+func (m *Machine) unsure(f detector.Finding) {
+	if f.Cause != detector.Unclear { // that will be cleared up in a moment
+		m.tellLate(f, fmt.Sprintf("not judged before %v of silence", m.cfg.UnsureLimit))
+	}
+}
+
+// tellLate says once for each cause why a suspect is not judged.
+func (m *Machine) tellLate(f detector.Finding, what string) {
 	if !m.suspect.told[f.Cause] {
 		m.suspect.told[f.Cause] = true
-		m.tell(PeerLate, m.silenceInWords()+"; not judged: "+f.Words)
+		m.tell(PeerLate, m.silenceInWords()+"; "+what+": "+f.Words)
 	}
 }
 

@@ -244,6 +244,8 @@ func (c *checker) killing(w *world, by, victim int32) {
 		c.fail(w, "P5", fmt.Sprintf("process %d of %s is killed in its birth", victim, names[q.name]))
 	case c.heldFrom(w, p, q.name):
 		c.fail(w, "P5", names[q.name]+" is held and is killed")
+	case q.limbo[pausing] > 0 && q.knownTo != by:
+		// Whoever has not seen it starve cannot know that it does not hang.
 	case q.excusedNow() && w.innocent(q):
 		c.fail(w, "P5", fmt.Sprintf("process %d of %s is killed, and could not run", victim, names[q.name]))
 	}
@@ -331,6 +333,10 @@ func (c *checker) beginning(w *world, id int32) {
 }
 
 func (c *checker) emitted(w *world, id int32, n protocol.Notice) {
+	if n.Kind == protocol.PeerLate && n.PID != 0 {
+		q := &w.procs[n.PID-1000]
+		q.lateAt, q.lateBy = w.now, id
+	}
 	if n.Kind != protocol.PeerUp || n.PID == 0 {
 		return
 	}

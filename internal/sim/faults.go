@@ -22,6 +22,7 @@ type Faults struct {
 	Unreadable  float64       // of a look at a process: that nothing can be seen
 	Wakes       float64       // of a look at one that sleeps: that it happens to be awake
 	Misses      float64       // of a look at one that wants to run: that it misses that
+	Pauses      float64       // of one that has starved: that its work has a pause before the next sign of life
 	StoreFails  float64       // of a stored goodbye
 	Teardown    time.Duration // longest time a death takes
 	MessageTime time.Duration // longest time of an ordinary message or completion
@@ -34,7 +35,7 @@ func DefaultFaults() Faults {
 		Clustered: 0.5, PlainPair: 0.2, Alone: 0.2,
 		SlowMessage: 0.05, SlowBy: 20 * time.Millisecond, LateTimer: 0.02,
 		SpawnFails: 0.05, SpawnExits: 0.03, SlowBoot: 0.03, StoreFails: 0.01,
-		Unreadable: 0.01, Wakes: 0.05, Misses: 0.002,
+		Unreadable: 0.01, Wakes: 0.05, Misses: 0.002, Pauses: 0.5,
 		Teardown: 120 * time.Millisecond, MessageTime: 2 * time.Millisecond,
 	}
 }

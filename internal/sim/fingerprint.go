@@ -114,12 +114,12 @@ func (p *printer) item(it *item) {
 var leftOut = map[string]bool{
 	"cfg": true, "out": true, "policy": true, "random": true, "steps": true, "stepsSince": true, "counts": true, "failure": true,
 	"timerSeq": true, "timerAt": true, "survey": true, "reads": true, "serial": true, "count": true, "lane": true, "seq": true,
-	"now": true, "born": true, "begunAt": true, "diedAt": true, "asked": true, "answered": true, "from": true, "Token": true, "expect": true,
+	"now": true, "born": true, "begunAt": true, "lateAt": true, "lateBy": true, "knownTo": true, "stillFrom": true, "diedAt": true, "asked": true, "answered": true, "from": true, "Token": true, "expect": true,
 }
 
 // spans are durations, not points in time.
 var spans = map[string]bool{
-	"timeout": true, "confirm": true, "credit": true, "minimum": true, "window": true, "redial": true, "HeldFor": true,
+	"timeout": true, "confirm": true, "credit": true, "rested": true, "minimum": true, "window": true, "redial": true, "HeldFor": true,
 	"CPU": true, "RunDelay": true, "cpu": true, "Age": true, "Heartbeat": true, "late": true,
 }
 

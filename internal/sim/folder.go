@@ -180,3 +180,5 @@ func (w *world) storeStop() {
 	w.tellWorld("the stop is stored")
 	w.check.stopStored(w)
 }
+
+func (f *folder) everHeld(name int) bool { return f.holdAt[name] > 0 }

@@ -15,8 +15,27 @@ const (
 	starved              // it wants to run and gets no time
 	frozen               // its cgroup is frozen
 	traced               // a debugger has stopped it
+	pausing              // it starved in the middle of its work, and that has a pause in it
 	limboCount
 )
+
+// longestPause is the longest that the work of an application has, and still owes a
+// sign of life within the timeout.
+const longestPause = 1600 * time.Millisecond
+
+// knownToStarve: a process that gets time again has done nothing but starve, and
+// its guard knows. What it did before it was suspect nobody has looked at; so one of
+// which that is not known owes its sign of life at once.
+func (w *world) knownToStarve(p *process) bool {
+	f := &w.folder
+	if p.excusedAt != never && p.excusedAt > p.stillFrom {
+		return false // it was frozen as well, say
+	}
+	return !p.paused && p.guiltyAt == never && p.lateAt > p.stillFrom && p.lateAt < w.now-seenWithin && !f.everHeld(p.name)
+}
+
+// seenWithin is how long a guard needs to be sure that its peer starves.
+const seenWithin = 600 * time.Millisecond
 
 // sight is what an Examine finds.
 func (w *world) sight(id int32) detector.Sample {
@@ -83,7 +102,7 @@ func (w *world) examine(it item) {
 
 // excusedNow: the process could not speak if it wanted to.
 func (p *process) excusedNow() bool {
-	return p.limbo[starved] > 0 || p.limbo[frozen] > 0 || p.limbo[traced] > 0
+	return p.limbo[starved] > 0 || p.limbo[frozen] > 0 || p.limbo[traced] > 0 || p.limbo[pausing] > 0
 }
 
 // innocent: whenever it could run it was well, for longer than it takes to suspect

@@ -37,6 +37,11 @@ type process struct {
 	leaving    bool          // it has announced its end, or was asked to
 	owesSince  time.Duration // it was asked to leave while a death waited for its answer; never: it was not
 	listening  bool
+	lateAt     time.Duration     // when it was told last that it is late
+	lateBy     int32             // and by whom
+	knownTo    int32             // who knows that it had starved when it paused
+	stillFrom  time.Duration     // since when it has stood still without a break
+	paused     bool              // it has had its pause
 	spins      bool              // it is sick in that it turns on the spot; else it sleeps
 	still      int               // how many reasons it has to stand still
 	limbo      [limboCount]uint8 // how many of each kind
@@ -198,6 +203,9 @@ func (w *world) stand(id int32, why limbo, lasts time.Duration) {
 	if p.spins && p.still == 0 {
 		p.cpu += w.now - p.runsSince
 	}
+	if p.still == 0 {
+		p.stillFrom = w.now
+	}
 	p.still++
 	p.limbo[why]++
 	p.okSince = never
@@ -212,12 +220,18 @@ func (w *world) resume(id int32, why limbo) {
 		return
 	}
 	p.limbo[why]--
+	pauses := why == starved && w.knownToStarve(p) && w.chance(w.faults.Pauses)
 	if why == stopped {
 		p.guiltyAt = w.now
 	} else {
 		p.excusedAt = w.now
 	}
 	if p.still--; p.still > 0 {
+		return
+	}
+	if pauses {
+		p.paused, p.knownTo = true, p.lateBy
+		w.stand(id, pausing, w.upTo(longestPause))
 		return
 	}
 	p.runsSince = w.now
