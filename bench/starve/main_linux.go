@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -27,7 +28,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "starve:", err)
 		os.Exit(1)
 	}
-	if err := run(ctx, exe, time.Duration(*minutes*float64(time.Minute)), *only, printf); err != nil {
+	if err := (director{watch: time.Duration(*minutes * float64(time.Minute)), only: *only, say: printf, exe: exe}).run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "starve:", err)
 		os.Exit(1)
 	}
@@ -38,29 +39,50 @@ func printf(format string, args ...any) { fmt.Printf(format+"\n", args...) }
 // shortForm: when less than this is watched, everything is made short.
 const shortForm = 3 * time.Minute
 
+// director plays the scenes.
+type director struct {
+	exe   string // this command
+	watch time.Duration
+	only  string // one scene, by its name; empty: all
+	tests bool   // other tests use the machine at the same time
+	say   func(string, ...any)
+}
+
 // run plays all scenes, or the one that is named, and says what broke.
-func run(ctx context.Context, exe string, watch time.Duration, only string, say func(string, ...any)) error {
-	var broken error
-	say("%-7s %-58s %8s %6s %6s %9s", "scene", "what", "watched", "kills", "late", "silence")
-	for _, s := range scenes() {
-		if only != "" && s.name != only {
-			continue
+func (d director) run(ctx context.Context) error {
+	d.say("%-7s %-58s %8s %6s %6s %9s", "scene", "what", "watched", "kills", "late", "silence")
+	var broken []error
+	all := acts()
+	for _, act := range all {
+		errs := make([]error, len(act))
+		var scenes sync.WaitGroup
+		for i, s := range act {
+			scenes.Go(func() { errs[i] = d.play(ctx, s, d.watch/time.Duration(len(all))) })
 		}
-		p := &play{scene: s, exe: exe, say: say, watch: time.Duration(float64(watch) * s.share)}
-		if watch < shortForm && s.within == 0 {
-			p.releases = true // waiting for a starved process to hang, and to die, takes minutes
-		}
-		err := p.run(ctx)
-		var skip *cannot
-		if errors.As(err, &skip) {
-			say("%-7s left out: %v", s.name, skip)
-			continue
-		}
-		if err != nil {
-			broken = errors.Join(broken, fmt.Errorf("%s: %w", s.name, err))
-		}
+		scenes.Wait()
+		broken = append(broken, errs...)
 	}
-	return broken
+	return errors.Join(broken...)
+}
+
+func (d director) play(ctx context.Context, s scene, watch time.Duration) error {
+	if d.only != "" && s.name != d.only {
+		return nil
+	}
+	p := &play{scene: s, exe: d.exe, say: d.say, watch: watch, tests: d.tests}
+	if d.watch < shortForm && s.within == 0 {
+		p.releases = true // waiting for a starved process to hang, and to die, takes minutes
+	}
+	err := p.run(ctx)
+	var skip *cannot
+	if errors.As(err, &skip) {
+		d.say("%-7s left out: %v", s.name, skip)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.name, err)
+	}
+	return nil
 }
 
 // cannot says that something cannot be had on this machine.

@@ -20,7 +20,7 @@ func TestStarve(t *testing.T) {
 	if err := stage.Build(ctx, exe, "github.com/pairguard/pairguard/bench/starve"); err != nil {
 		t.Fatal(err)
 	}
-	if err := run(ctx, exe, time.Minute, "", t.Logf); err != nil {
+	if err := (director{exe: exe, watch: time.Minute, tests: true, say: t.Logf}).run(ctx); err != nil {
 		t.Error(err)
 	}
 }
