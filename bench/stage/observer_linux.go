@@ -38,13 +38,31 @@ type Observer struct {
 	changed chan struct{} // closed and replaced whenever a holder changes
 	samples int
 	slowest time.Duration // between two samples
+	stalled time.Duration // all time between two samples that was longer than a stall
 	last    time.Time
 	broken  []string
 }
 
+// stall is a pause between two samples that shows that the observer got no
+// processor.
+const stall = 50 * time.Millisecond
+
+// lockFile is one file that stands, or stood, where the lock file belongs. A
+// removed one can still be locked.
+type lockFile struct {
+	*os.File
+	info    os.FileInfo
+	removed time.Time // since when it is known to be gone; zero: it is not
+}
+
+// forgetAfter is how long a removed file that nobody locks is still asked for: a
+// process may have opened it before it was removed, and lock it late. Long runs
+// remove thousands.
+const forgetAfter = 10 * time.Second
+
 // observed is what is known of one name.
 type observed struct {
-	files     []*os.File // every lock file that has ever stood there: removed ones can still be locked
+	files     []*lockFile
 	sightings []Sighting
 	holder    int // 0: nobody
 	most      int // holders at the same time
@@ -83,38 +101,71 @@ func (o *Observer) sample() {
 	defer o.mu.Unlock()
 	now := time.Now()
 	o.samples++
-	o.slowest = max(o.slowest, now.Sub(o.last))
+	gap := now.Sub(o.last)
+	o.slowest = max(o.slowest, gap)
+	if gap > stall {
+		o.stalled += gap - stall
+	}
 	o.last = now
 	for name, n := range o.names {
-		n.follow(filepath.Join(o.dir, name+".lock"))
+		n.follow(filepath.Join(o.dir, name+".lock"), now)
 		o.see(name, n, now)
+		n.forget(now)
 	}
 }
 
 // follow opens the lock file when another one stands at the path.
-func (n *observed) follow(path string) {
+func (n *observed) follow(path string, now time.Time) {
 	info, err := os.Lstat(path)
+	known := err != nil
+	for _, f := range n.files {
+		switch {
+		case err == nil && os.SameFile(f.info, info):
+			known, f.removed = true, time.Time{}
+		case f.removed.IsZero():
+			f.removed = now
+		}
+	}
+	if known {
+		return
+	}
+	f, err := os.Open(path)
 	if err != nil {
 		return
 	}
-	for _, f := range n.files {
-		if known, err := f.Stat(); err == nil && os.SameFile(known, info) {
-			return
+	if info, err = f.Stat(); err != nil { // another one may have come in between
+		f.Close()
+		return
+	}
+	n.files = append(n.files, &lockFile{File: f, info: info})
+}
+
+// forget closes the files that were removed long ago and that nobody locks.
+func (n *observed) forget(now time.Time) {
+	n.files = slices.DeleteFunc(n.files, func(f *lockFile) bool {
+		if f.removed.IsZero() || now.Sub(f.removed) < forgetAfter || f.holder() != 0 {
+			return false
 		}
+		f.Close()
+		return true
+	})
+}
+
+// holder is the process that has locked the file; 0: none.
+func (f *lockFile) holder() int {
+	ask := syscall.Flock_t{Type: syscall.F_WRLCK}
+	if err := syscall.FcntlFlock(f.Fd(), getLock, &ask); err != nil || ask.Type == syscall.F_UNLCK {
+		return 0
 	}
-	if f, err := os.Open(path); err == nil {
-		n.files = append(n.files, f)
-	}
+	return int(ask.Pid)
 }
 
 // holders are the processes that have one of the lock files locked now, each once.
 func (n *observed) holders() []int {
 	var pids []int
 	for _, f := range n.files {
-		ask := syscall.Flock_t{Type: syscall.F_WRLCK}
-		err := syscall.FcntlFlock(f.Fd(), getLock, &ask)
-		if err == nil && ask.Type != syscall.F_UNLCK && !slices.Contains(pids, int(ask.Pid)) {
-			pids = append(pids, int(ask.Pid))
+		if pid := f.holder(); pid != 0 && !slices.Contains(pids, pid) {
+			pids = append(pids, pid)
 		}
 	}
 	return pids
@@ -178,6 +229,14 @@ func (o *Observer) Holder(name string) int {
 	return o.names[name].holder
 }
 
+// Stalled is for how long the observer itself has got no processor so far. Nobody
+// else on this machine can be expected to have had more.
+func (o *Observer) Stalled() time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.stalled
+}
+
 // AwaitHolder waits until a process holds the name that is none of the others.
 func (o *Observer) AwaitHolder(ctx context.Context, name string, others ...int) (Sighting, error) {
 	ctx, cancel := context.WithTimeout(ctx, Patience)
@@ -227,6 +286,7 @@ func (o *Observer) AwaitNobody(ctx context.Context) error {
 type Report struct {
 	Samples   int
 	Slowest   time.Duration // the longest time between two samples
+	Stalled   time.Duration // see [Observer.Stalled]
 	Most      int           // holders of one name at the same time
 	Contested int           // samples in which somebody had locked a second lock file without becoming holder
 	Sightings map[string][]Sighting
@@ -249,7 +309,7 @@ func (o *Observer) Close() Report {
 	<-o.done
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	r := Report{Samples: o.samples, Slowest: o.slowest, Sightings: map[string][]Sighting{}, Broken: o.broken}
+	r := Report{Samples: o.samples, Slowest: o.slowest, Stalled: o.stalled, Sightings: map[string][]Sighting{}, Broken: o.broken}
 	for name, n := range o.names {
 		r.Most = max(r.Most, n.most)
 		r.Contested += n.contested

@@ -121,6 +121,32 @@ func TestObserverSeesTwoHolders(t *testing.T) {
 	}
 }
 
+// A removed lock file is asked for as long as somebody locks it, and for a while
+// after that; then it is closed, or a long run would open thousands.
+func TestObserverForgetsRemovedFiles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "procA.lock")
+	n, now := &observed{}, time.Now()
+	_, end := locker(t, path)
+	n.follow(path, now)
+	must(t, os.Remove(path))
+	for _, later := range []time.Duration{0, time.Hour} {
+		n.follow(path, now.Add(later))
+		n.forget(now.Add(later))
+		if len(n.holders()) != 1 {
+			t.Fatalf("the lock on the removed file is not seen any more after %v", later)
+		}
+	}
+	end()
+	_, _ = locker(t, path)
+	n.follow(path, now.Add(time.Hour))
+	if n.forget(now.Add(time.Second)); len(n.files) != 2 {
+		t.Fatalf("%d files after a moment, want both", len(n.files))
+	}
+	if n.forget(now.Add(forgetAfter)); len(n.files) != 1 || len(n.holders()) != 1 {
+		t.Fatalf("%d files, %v, want the one that stands there", len(n.files), n.holders())
+	}
+}
+
 func mostOf(o *Observer) int {
 	o.mu.Lock()
 	defer o.mu.Unlock()

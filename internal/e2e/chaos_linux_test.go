@@ -25,7 +25,8 @@ var (
 
 // chaosBound is how long it may take after the last fault until both are up again:
 // a hang that begins right before it, the longest backoff, and a start, on a
-// machine that is busy with other tests as well.
+// machine that is busy with other tests as well. For as long as the observer, which
+// needs next to nothing, gets no processor the clock does not run.
 const chaosBound = 15 * time.Second
 
 // fault is one thing that chaos does to a pair; it returns when it has done it.
@@ -41,6 +42,7 @@ var errSkipped = errors.New("skipped")
 // alone; what becomes of them depends on the machine.
 type chaos struct {
 	*trial
+	seed   uint64
 	pair   *stage.Pair
 	random *rand.Rand
 	done   map[string]int
@@ -57,6 +59,7 @@ var faults = []fault{
 	{"SIGKILL of both", (*chaos).killBoth},
 	{"SIGSTOP and SIGCONT", (*chaos).blink},
 	{"SIGSTOP and SIGCONT", (*chaos).blink},
+	{"SIGSTOP and SIGCONT of both", (*chaos).blinkBoth},
 	{"SIGSTOP for good", (*chaos).hang},
 	{"SIGKILL during a leave", (*chaos).killDuringLeave},
 	{"leave, started again", (*chaos).leaveAndReturn},
@@ -77,10 +80,9 @@ func TestChaos(t *testing.T) {
 	for seed == 0 {
 		seed = rand.Uint64() >> 32
 	}
-	t.Logf("make chaos SEED=%d", seed)
 	tr := newTrialFor(t, *chaosTime+5*time.Minute)
 	c := &chaos{
-		trial: tr, pair: tr.NewPair("procA", "procB"), done: map[string]int{},
+		trial: tr, seed: seed, pair: tr.NewPair("procA", "procB"), done: map[string]int{},
 		random: rand.New(rand.NewPCG(seed, 0)),
 	}
 	defer c.report()
@@ -115,13 +117,13 @@ func newTrialFor(t *testing.T, d time.Duration) *trial {
 // is left to help.
 func (c *chaos) whole() {
 	c.Helper()
-	began := time.Now()
+	began, stalled := time.Now(), c.pair.Observer.Stalled()
 	for {
 		c.anchor()
 		soon, cancel := context.WithTimeout(c.ctx, chaosBound/5)
 		err := c.pair.AwaitUp(soon)
 		cancel()
-		took := time.Since(began)
+		took := time.Since(began) - (c.pair.Observer.Stalled() - stalled)
 		if err == nil && took <= chaosBound {
 			return
 		}
@@ -221,13 +223,28 @@ func (c *chaos) killDuringStart() error {
 // blink stops one for less than the timeout.
 func (c *chaos) blink() error {
 	_, pid := c.victim()
-	if err := send(pid, syscall.SIGSTOP); err != nil {
-		return err
-	}
+	return c.still(pid)
+}
+
+// blinkBoth does so to both: nobody is left who could judge, and nobody may be
+// judged for it afterwards.
+func (c *chaos) blinkBoth() error {
+	return c.still(c.pair.Observer.Holder("procA"), c.pair.Observer.Holder("procB"))
+}
+
+// still stops processes, and lets them go on after a while.
+func (c *chaos) still(pids ...int) error {
 	d := time.Duration(c.random.IntN(1500)) * time.Millisecond
+	for _, pid := range pids {
+		if err := send(pid, syscall.SIGSTOP); err != nil {
+			return err
+		}
+	}
 	c.busy.Go(func() {
 		c.wait(d)
-		send(pid, syscall.SIGCONT)
+		for _, pid := range pids {
+			send(pid, syscall.SIGCONT)
+		}
 	})
 	return nil
 }
@@ -374,6 +391,9 @@ func (c *chaos) report() {
 		longest = max(longest, gap)
 		changes += n
 	}
-	c.Logf("%d faults:\n%s\n%d new holders; longest without a holder %v; most holders of a name at once %d; %d samples, at most %v apart; %d times a second lock file was locked in vain",
-		total, strings.Join(kinds, "\n"), changes, longest.Round(time.Millisecond), r.Most, r.Samples, r.Slowest.Round(time.Millisecond), r.Contested)
+	c.Logf("%d faults by kind:\n%s", total, strings.Join(kinds, "\n"))
+	c.Logf("%d revivals and other new holders; longest without a holder %v; most holders of a name at once %d", changes, longest.Round(time.Millisecond), r.Most)
+	c.Logf("the observer looked %d times, at most %v apart, and was held up for %v; %d times a second lock file was locked in vain",
+		r.Samples, r.Slowest.Round(time.Millisecond), r.Stalled.Round(time.Millisecond), r.Contested)
+	c.Logf("to repeat the faults: make chaos SEED=%d", c.seed)
 }
