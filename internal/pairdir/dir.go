@@ -60,7 +60,7 @@ func Open(path string) (*Dir, error) {
 	// Links on the way are resolved once: one folder must have one name, or one
 	// process could open a lock file by two of them, and closing one of the two
 	// descriptors would drop the lock. The last element must not be a link.
-	if err := os.MkdirAll(filepath.Dir(abs), 0o755); err != nil {
+	if err := makeParents(filepath.Dir(abs)); err != nil {
 		return nil, fmt.Errorf("folder %s: cannot make its parents: %w; choose another with %s or --dir", abs, err, Variable)
 	}
 	parent, err := filepath.EvalSymlinks(filepath.Dir(abs))
@@ -106,7 +106,7 @@ func (d *Dir) ensure() (made bool, err error) {
 // makeFolder makes the folder for its owner alone. Several processes may do so
 // at once; losing that race is success.
 func makeFolder(path string) (made bool, err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := makeParents(filepath.Dir(path)); err != nil {
 		return false, err
 	}
 	err = os.Mkdir(path, 0o700)
@@ -118,6 +118,29 @@ func makeFolder(path string) (made bool, err error) {
 	}
 	// An odd umask may have taken our own rights away.
 	return true, os.Chmod(path, 0o700)
+}
+
+// makeParents makes what is missing on the way to the folder. Whatever the umask,
+// the owner can enter it.
+func makeParents(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && info.IsDir() {
+		return nil
+	}
+	if parent := filepath.Dir(path); parent != path {
+		if err := makeParents(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(path, 0o755); errors.Is(err, fs.ErrExist) {
+		return os.MkdirAll(path, 0o755) // somebody made it, or it is no folder
+	} else if err != nil {
+		return err
+	}
+	if info, err = os.Stat(path); err == nil && info.Mode().Perm()&0o700 != 0o700 {
+		err = os.Chmod(path, info.Mode().Perm()|0o700)
+	}
+	return err
 }
 
 // file is the path of one of a name's files.

@@ -47,6 +47,7 @@ func (p *Dump) Keep(head string) (path string, size int64, err error) {
 		return p.path, 0, fmt.Errorf("dump %s: %w; remove it", p.path, err)
 	}
 	defer f.Close()
+	keepRights(f)
 	said := io.NewSectionReader(p.output, p.from, size)
 	if _, err = io.WriteString(f, head); err == nil {
 		_, err = io.Copy(f, said)

@@ -88,6 +88,7 @@ func (l *Log) open() error {
 		_ = f.Close()
 		return fmt.Errorf("event log %s: %w; remove it", l.path, err)
 	}
+	keepRights(f)
 	last := []byte{'\n'}
 	if info.Size() > 0 {
 		_, _ = f.ReadAt(last, info.Size()-1)

@@ -24,6 +24,14 @@ func openShared(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|openNoWait, 0)
 }
 
+// keepRights gives the owner of a file back what an odd umask took from it: the next
+// one who opens the file may be no root.
+func keepRights(f *os.File) {
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o600 != 0o600 {
+		_ = f.Chmod(0o600)
+	}
+}
+
 func renameFile(from, to string) error { return os.Rename(from, to) }
 
 func removeFile(path string) error { return os.Remove(path) }

@@ -56,6 +56,9 @@ func openShared(path string) (*os.File, error) {
 	return os.NewFile(uintptr(h), path), nil
 }
 
+// keepRights does nothing: there is no umask here.
+func keepRights(*os.File) {}
+
 // removeFile removes a file that somebody may be reading.
 func removeFile(path string) error { return insist(func() error { return os.Remove(path) }) }
 

@@ -77,6 +77,9 @@ func openLock(path string, flags int) (int, inode, error) {
 		_ = unix.Close(fd)
 		return -1, inode{}, fmt.Errorf("lock file %s: is not a regular file; remove it", path)
 	}
+	if flags&unix.O_CREAT != 0 && stat.Mode&0o600 != 0o600 {
+		_ = unix.Fchmod(fd, 0o600) // an odd umask, which would keep the next one out
+	}
 	return fd, file, nil
 }
 

@@ -24,5 +24,6 @@ func (d *Dir) OpenOutput(n Name) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("output %s: %w; remove it", path, err)
 	}
+	keepRights(f)
 	return f, nil
 }

@@ -62,6 +62,7 @@ func (d *Dir) storeFresh(path string, b []byte, need durability) error {
 	if err != nil {
 		return err
 	}
+	keepRights(f)
 	return d.finish(f, path, b, need)
 }
 
