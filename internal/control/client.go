@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,12 +19,14 @@ const (
 	// steady is how long a connection must have lasted for its end to be a new
 	// trouble and not the old one.
 	steady = time.Second
-	// startPause is the shortest time between two starts of the supervisors.
-	startPause = 2 * time.Second
+	// launchPause is the shortest time between two starts of the supervisors.
+	launchPause = 2 * time.Second
 	// maxAnswer is the longest answer: the status of ten thousand programs.
 	maxAnswer = 64 << 20
 	// askPause and maxAskPause are the times between two tries.
 	askPause, maxAskPause = 2 * time.Millisecond, 100 * time.Millisecond
+	// busyPause is how long one waits who was sent away.
+	busyPause = time.Second
 )
 
 // Client asks the supervisors of one folder. A request whose supervisor dies, ends or
@@ -36,60 +39,91 @@ type Client struct {
 	// Launch starts the supervisors and does not wait for them; it is called when nobody
 	// listens. nil: that is an error, which wraps ipc.ErrAbsent.
 	Launch func(ctx context.Context) error
+
+	patience time.Duration // 0: the default
 }
 
 var _ Handler = (*Client)(nil)
 
 // call asks until there is an answer.
 func (c *Client) call(ctx context.Context, method string, params, result any) error {
-	line, err := json.Marshal(params)
+	line, err := requestLine(method, params)
 	if err != nil {
 		return fmt.Errorf("%s: %w", method, err)
 	}
-	line, err = json.Marshal(request{JSONRPC: version, ID: json.RawMessage("1"), Method: method, Params: line})
-	if err != nil {
-		return fmt.Errorf("%s: %w", method, err)
-	}
-	if len(line) >= MaxLine {
-		return fmt.Errorf("%s: the request has %d bytes, at most %d are taken: define fewer programs at once", method, len(line), MaxLine)
-	}
-	line = append(line, '\n')
-	var trouble time.Time // since when nobody has answered
-	var started time.Time
-	for pause := askPause; ; pause = min(2*pause, maxAskPause) {
+	w := wait{since: time.Now()}
+	for {
 		begun := time.Now()
 		answered, err := c.ask(ctx, line, result)
-		if answered && !IsCode(err, CodeEnding) {
+		switch {
+		case answered && IsCode(err, CodeBusy):
+			w = wait{since: time.Now(), launched: w.launched, pause: busyPause}
+		case answered && !IsCode(err, CodeEnding):
 			return err
-		}
-		if ctx.Err() != nil {
+		case ctx.Err() != nil:
 			return ctx.Err()
-		}
-		now := time.Now()
-		if trouble.IsZero() || now.Sub(begun) > steady {
-			trouble, pause = begun, askPause
-			if now.Sub(begun) > steady {
-				trouble = now
-			}
-		}
-		if errors.Is(err, ipc.ErrAbsent) {
-			if c.Launch == nil {
+		case errors.Is(err, ipc.ErrUntrusted):
+			return err
+		case errors.Is(err, ipc.ErrAbsent):
+			if err := c.launch(ctx, &w, err); err != nil {
 				return err
 			}
-			if started.IsZero() || now.Sub(started) > startPause {
-				if err := c.Launch(ctx); err != nil {
-					return err
-				}
-				started = time.Now()
-			}
-		} else if errors.Is(err, ipc.ErrUntrusted) {
-			return err
+		case time.Since(begun) > steady:
+			w = wait{since: time.Now(), launched: w.launched}
 		}
-		if now.Sub(trouble) > patience {
-			return fmt.Errorf("%s: no supervisor has answered for %v: %w", method, patience, err)
+		if time.Since(w.since) > cmp.Or(c.patience, patience) {
+			return fmt.Errorf("%s: no supervisor has answered for %v: %w", method, cmp.Or(c.patience, patience), err)
 		}
-		rest(ctx, pause)
+		rest(ctx, w.next())
 	}
+}
+
+// wait is the search for a supervisor that answers.
+type wait struct {
+	since    time.Time     // nobody has answered
+	pause    time.Duration // the last one
+	launched time.Time     // zero: not
+}
+
+// next is the pause before the next try.
+func (w *wait) next() time.Duration {
+	if w.pause < maxAskPause {
+		w.pause = min(max(2*w.pause, askPause), maxAskPause)
+		return w.pause
+	}
+	long := w.pause
+	w.pause = maxAskPause
+	return long
+}
+
+// launch starts the supervisors, unless that was just done; absent is why.
+func (c *Client) launch(ctx context.Context, w *wait, absent error) error {
+	if c.Launch == nil {
+		return absent
+	}
+	if !w.launched.IsZero() && time.Since(w.launched) < launchPause {
+		return nil
+	}
+	if err := c.Launch(ctx); err != nil {
+		return err
+	}
+	w.launched = time.Now()
+	return nil
+}
+
+func requestLine(method string, params any) ([]byte, error) {
+	body, err := json.Marshal(params)
+	if err != nil {
+		return nil, err
+	}
+	line, err := json.Marshal(request{JSONRPC: version, ID: json.RawMessage("1"), Method: method, Params: body})
+	if err != nil {
+		return nil, err
+	}
+	if len(line) >= MaxLine {
+		return nil, fmt.Errorf("the request has %d bytes, at most %d are taken: define fewer programs at once", len(line), MaxLine)
+	}
+	return append(line, '\n'), nil
 }
 
 // ask asks once, on a connection of its own. answered: the error, if any, is the

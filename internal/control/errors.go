@@ -13,7 +13,7 @@ const (
 	CodeParams   = -32602 // the parameters are not right
 	CodeFailed   = 1      // it could not be done
 	CodeEnding   = 2      // the supervisors are ending: ask again, the next ones will answer
-	CodeBusy     = 3      // too many requests at once on this connection
+	CodeBusy     = 3      // too many at once: ask again after a second
 	CodeUnknown  = 4      // there is no program of that name
 	CodeTaken    = 100    // the name is that of a live program
 	codeInternal = -32603 // the handler panicked

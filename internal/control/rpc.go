@@ -2,6 +2,7 @@ package control
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -84,16 +85,9 @@ func parseRequest(line []byte) (r request, refused *Error) {
 func jsonProblem(err error) string {
 	var kind *json.UnmarshalTypeError
 	if errors.As(err, &kind) {
-		return fmt.Sprintf("%s cannot be a %s", cmpOr(kind.Field, "it"), kind.Value)
+		return fmt.Sprintf("%s cannot be a %s", cmp.Or(kind.Field, "it"), kind.Value)
 	}
 	return strings.TrimPrefix(err.Error(), "json: ")
-}
-
-func cmpOr(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }
 
 // dispatch decodes and checks the parameters, and lets h do the rest. A panic of one

@@ -9,21 +9,22 @@ import (
 	"time"
 )
 
-const (
-	// MaxLine is the longest request, in bytes with its LF.
-	MaxLine = 1 << 20
-	// maxConns is how many clients are served at once.
-	maxConns = 256
-	// maxAtOnce is how many requests of one connection may be in work.
-	maxAtOnce = 16
-	// writePatience is how long a client may let an answer wait.
-	writePatience = 10 * time.Second
+// MaxLine is the longest request, in bytes with its LF.
+const MaxLine = 1 << 20
+
+// limits keep clients from using up the supervisor.
+type limits struct {
+	conns    int           // clients that are served at once
+	atOnce   int           // requests of one connection that are in work
+	patience time.Duration // how long a client may let an answer wait
 	// farewell is how long requests in work have for their answers when the server
 	// ends, or when their client says no more.
-	farewell = time.Second
-	// acceptPause is how long accepting rests after a failure, such as descriptors used up.
-	acceptPause = 50 * time.Millisecond
-)
+	farewell time.Duration
+	// acceptPause is how long accepting rests after a failure.
+	acceptPause time.Duration
+}
+
+var defaultLimits = limits{conns: 256, atOnce: 16, patience: 10 * time.Second, farewell: time.Second, acceptPause: 50 * time.Millisecond}
 
 // Conn is one connection, of a client or to one.
 type Conn interface {
@@ -44,13 +45,15 @@ type Listener interface {
 // nothing of it runs any more. It never fails: whatever goes wrong with one client
 // ends that connection.
 //
-// At most 256 clients are served at once. When one more comes, the connection is
-// closed that has been doing nothing, or nothing but wait, for the longest time:
-// its client asks again. So no number of those who wait keeps a person's stop out.
-func Serve(ctx context.Context, l Listener, h Handler) {
+// At most 256 clients are served at once. When one more comes, the one is sent away
+// that has been doing nothing, or nothing but wait, for the longest time: it asks
+// again. So no number of those who wait keeps a person's stop out.
+func Serve(ctx context.Context, l Listener, h Handler) { serve(ctx, l, h, defaultLimits) }
+
+func serve(ctx context.Context, l Listener, h Handler, lim limits) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &server{handler: h, sessions: map[*session]struct{}{}, room: make(chan struct{}, 1)}
+	s := &server{handler: h, limits: lim, sessions: map[*session]struct{}{}, room: make(chan struct{}, 1)}
 	defer s.running.Wait()
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
@@ -70,7 +73,7 @@ func Serve(ctx context.Context, l Listener, h Handler) {
 		case err != nil:
 			// Perhaps descriptors are used up: an idle client's may help.
 			s.evict()
-			rest(ctx, acceptPause)
+			rest(ctx, lim.acceptPause)
 		default:
 			s.admit(ctx, c)
 		}
@@ -88,6 +91,7 @@ func rest(ctx context.Context, d time.Duration) {
 
 type server struct {
 	handler Handler
+	limits  limits
 	running sync.WaitGroup
 	room    chan struct{} // has a word in it when a session may have become dispensable
 
@@ -101,7 +105,8 @@ func (s *server) admit(ctx context.Context, c Conn) {
 		_ = c.Close()
 		return
 	}
-	one := newSession(s, c)
+	ctx, cancel := context.WithCancel(ctx)
+	one := newSession(s, c, cancel)
 	s.mu.Lock()
 	s.sessions[one] = struct{}{}
 	s.mu.Unlock()
@@ -128,32 +133,36 @@ func (s *server) makeRoom(ctx context.Context) bool {
 			return false
 		}
 		s.mu.Lock()
-		full := len(s.sessions) >= maxConns
+		full := len(s.sessions) >= s.limits.conns
 		s.mu.Unlock()
 		if !full {
 			return true
 		}
 		s.evict()
+		t := time.NewTimer(s.limits.acceptPause) // an idle client becomes dispensable by time alone
 		select {
 		case <-s.room:
+		case <-t.C:
 		case <-ctx.Done():
 		}
+		t.Stop()
 	}
 }
 
-// evict closes the session that has been dispensable for the longest time, if there
-// is one.
+// evict ends the session that has been dispensable for the longest time, if there is
+// one.
 func (s *server) evict() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var oldest *session
 	var since time.Time
+	now := time.Now()
 	for one := range s.sessions {
-		if t, ok := one.dispensableSince(); ok && (oldest == nil || t.Before(since)) {
+		if t, ok := one.dispensableSince(now); ok && (oldest == nil || t.Before(since)) {
 			oldest, since = one, t
 		}
 	}
 	if oldest != nil {
-		oldest.close()
+		oldest.sendAway()
 	}
 }

@@ -15,28 +15,31 @@ import (
 type session struct {
 	server *server
 	conn   Conn
-	work   sync.WaitGroup
+	cancel context.CancelFunc
 
 	write sync.Mutex // keeps answers apart
 
 	mu     sync.Mutex
-	inWork int       // requests that are not answered
-	waits  int       // those of them that only wait
-	calm   time.Time // since when inWork == waits
+	inWork int           // requests that are not answered
+	idle   chan struct{} // closed while inWork is 0
+	waits  int           // those of them that only wait
+	calm   time.Time     // since when inWork == waits
+	sent   bool          // somebody else needs its place
 	closed bool
 }
 
-func newSession(s *server, c Conn) *session {
-	return &session{server: s, conn: c, calm: time.Now()}
+func newSession(s *server, c Conn, cancel context.CancelFunc) *session {
+	idle := make(chan struct{})
+	close(idle)
+	return &session{server: s, conn: c, cancel: cancel, calm: time.Now(), idle: idle}
 }
 
-// serve reads requests until the client or ctx ends.
+// serve reads requests until the client or ctx, which cancel ends, ends.
 func (s *session) serve(ctx context.Context) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	defer s.cancel()
 	// A server that ends lets the answers out first; reading ends with the connection.
 	stop := context.AfterFunc(ctx, func() {
-		s.finish(farewell)
+		s.finish(s.server.limits.farewell)
 		s.close()
 	})
 	defer stop()
@@ -52,22 +55,26 @@ func (s *session) serve(ctx context.Context) {
 		s.handle(ctx, line)
 	}
 	// It says no more. Perhaps it still listens, as `nc -N` does.
-	s.finish(farewell)
-	cancel()
+	s.finish(s.server.limits.farewell)
+	s.cancel()
 	s.close()
-	s.work.Wait()
+	<-s.nothingInWork()
 }
 
 // finish waits until no request is in work, at most for d.
 func (s *session) finish(d time.Duration) {
-	done := make(chan struct{})
-	go func() { s.work.Wait(); close(done) }()
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
-	case <-done:
+	case <-s.nothingInWork():
 	case <-t.C:
 	}
+}
+
+func (s *session) nothingInWork() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.idle
 }
 
 func (s *session) close() {
@@ -80,19 +87,38 @@ func (s *session) close() {
 }
 
 // dispensableSince reports since when nobody would miss anything if the connection
-// ended: its client asks nothing, or only waits and can ask again.
-func (s *session) dispensableSince() (time.Time, bool) {
+// ended: its client only waits and can ask again, or has asked nothing for a while.
+func (s *session) dispensableSince(now time.Time) (time.Time, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.calm, s.inWork == s.waits && !s.closed
+	idle := s.inWork == 0 && now.Sub(s.calm) > s.server.limits.farewell
+	waits := s.waits > 0 && s.inWork == s.waits
+	return s.calm, (idle || waits) && !s.sent && !s.closed
+}
+
+// sendAway ends the session. Those who wait are told to ask again.
+func (s *session) sendAway() {
+	s.mu.Lock()
+	s.sent = true
+	s.mu.Unlock()
+	s.cancel()
+}
+
+func (s *session) sentAway() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sent
 }
 
 // begin counts a request in, and says whether there is room for it.
 func (s *session) begin(wait bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.inWork >= maxAtOnce {
+	if s.inWork >= s.server.limits.atOnce {
 		return false
+	}
+	if s.inWork == 0 {
+		s.idle = make(chan struct{})
 	}
 	s.inWork++
 	if wait {
@@ -105,6 +131,9 @@ func (s *session) begin(wait bool) bool {
 func (s *session) end(wait bool) {
 	s.mu.Lock()
 	s.inWork--
+	if s.inWork == 0 {
+		close(s.idle)
+	}
 	if wait {
 		s.waits--
 	}
@@ -125,14 +154,17 @@ func (s *session) handle(ctx context.Context, line []byte) {
 	}
 	wait := r.Method == methodWait
 	if !s.begin(wait) {
-		s.reply(r, nil, Errorf(CodeBusy, "%d requests of this connection are in work already: wait for an answer, or connect again", maxAtOnce))
+		s.reply(r, nil, Errorf(CodeBusy, "%d requests of this connection are in work already: wait for an answer, or connect again", s.server.limits.atOnce))
 		return
 	}
-	s.work.Go(func() {
+	go func() {
 		defer s.end(wait)
 		result, err := dispatch(ctx, s.server.handler, r.Method, r.Params)
+		if wait && err != nil && s.sentAway() {
+			err = Errorf(CodeBusy, "too many clients wait: ask again after a second")
+		}
 		s.reply(r, result, err)
-	})
+	}()
 }
 
 // reply answers r, unless it is a notification.
@@ -160,7 +192,7 @@ func (s *session) answer(r response) {
 	}
 	s.write.Lock()
 	defer s.write.Unlock()
-	_ = s.conn.SetWriteDeadline(time.Now().Add(writePatience))
+	_ = s.conn.SetWriteDeadline(time.Now().Add(s.server.limits.patience))
 	if _, err := s.conn.Write(append(line, '\n')); err != nil {
 		s.close()
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/pairguard/pairguard/internal/pairdir"
 )
@@ -79,26 +80,29 @@ func (d *Definition) checkCommand() error {
 		return wrong("command", "%q is not an absolute path: resolve it first", d.Command[0])
 	}
 	for _, word := range d.Command {
-		if strings.ContainsRune(word, 0) {
-			return wrong("command", "%q has a zero byte, which no argument can have", word)
+		if !isText(word) {
+			return wrong("command", "%q has a zero byte or is not UTF-8", word)
 		}
 	}
-	if !filepath.IsAbs(d.Dir) || strings.ContainsRune(d.Dir, 0) {
-		return wrong("dir", "%q is not an absolute path", d.Dir)
+	if !filepath.IsAbs(d.Dir) || !isText(d.Dir) {
+		return wrong("dir", "%q is not an absolute path in UTF-8", d.Dir)
 	}
 	return nil
 }
 
+// isText: what no zero byte ends too early, and what JSON leaves as it is.
+func isText(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
+
 func (d *Definition) checkEnvironment() error {
 	for key, value := range d.Env {
-		if key == "" || strings.ContainsAny(key, "=\x00") || strings.ContainsRune(value, 0) {
-			return wrong("env", "%q cannot be a variable: its name may not be empty or contain '=', and nothing may contain a zero byte", key)
+		if key == "" || strings.Contains(key, "=") || !isText(key) || !isText(value) {
+			return wrong("env", "%q cannot be a variable: its name may not be empty or contain '=', and nothing a zero byte or what is not UTF-8", key)
 		}
 	}
 	for _, entry := range d.Inherit {
 		// Windows has variables such as "=C:".
-		if i := strings.IndexByte(entry, '='); i < 0 || strings.ContainsRune(entry, 0) {
-			return wrong("inherit", "%.40q is not KEY=VALUE", entry)
+		if i := strings.IndexByte(entry, '='); i < 0 || !isText(entry) {
+			return wrong("inherit", "%.40q is not KEY=VALUE in UTF-8", entry)
 		}
 	}
 	return nil
@@ -129,8 +133,8 @@ func (d *Definition) checkPolicy() error {
 
 func (d *Definition) checkLog() error {
 	switch l := d.Log; {
-	case l.File != "" && (!filepath.IsAbs(l.File) || strings.ContainsRune(l.File, 0)):
-		return wrong("log.file", "%q is not an absolute path", l.File)
+	case l.File != "" && (!filepath.IsAbs(l.File) || !isText(l.File)):
+		return wrong("log.file", "%q is not an absolute path in UTF-8", l.File)
 	case l.Size < minLogSize || l.Size > maxLogSize:
 		return wrong("log.size", "%d bytes is out of range: use at least %d bytes, such as 10MB", l.Size, minLogSize)
 	case l.Keep < 1 || l.Keep > maxLogKeep:
