@@ -48,6 +48,10 @@ func (l *loop) run(ctx context.Context) {
 		select {
 		case msg := <-l.m.inbox:
 			msg.reach(l)
+		case <-l.m.requests.wake:
+			for _, event := range l.m.requests.take() {
+				l.step(event)
+			}
 		case <-l.timer.C:
 			l.step(protocol.Ticked{})
 		case <-done:

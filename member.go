@@ -21,6 +21,7 @@ type Member struct {
 	liveness   *liveness
 	main       func() *Part
 	inbox      chan message
+	requests   *requests
 	quit       chan struct{} // closed when the loop has ended
 
 	begun atomic.Bool
@@ -44,7 +45,7 @@ func New(cfg Config) (*Member, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pairguard: %w", err)
 	}
-	m := &Member{settings: s, dir: dir, inbox: make(chan message, 64), quit: make(chan struct{})}
+	m := &Member{settings: s, dir: dir, inbox: make(chan message, 64), quit: make(chan struct{}), requests: newRequests()}
 	if m.self, err = dir.Name(s.Self); err != nil {
 		return nil, fmt.Errorf("pairguard: %w", err)
 	}
@@ -85,13 +86,14 @@ func (m *Member) Run(ctx context.Context) error {
 }
 
 // Leave asks this member to go: its goodbye is stored, the peer is told and stays,
-// and Run returns. It returns at once.
-func (m *Member) Leave(reason string) { m.post(news{protocol.LeaveAsked{Reason: reason}}) }
+// and Run returns. It returns at once, also before Run, which then leaves as soon as
+// it has begun.
+func (m *Member) Leave(reason string) { m.requests.ask(protocol.LeaveAsked{Reason: reason}) }
 
 // Stop ends the pair: its goodbye is stored, the peer is told, waited for, and
 // killed after the grace time; then Run returns. Stop itself returns at once.
 // Calling it again while it waits kills the peer at once.
-func (m *Member) Stop(reason string) { m.post(news{protocol.StopAsked{Reason: reason}}) }
+func (m *Member) Stop(reason string) { m.requests.ask(protocol.StopAsked{Reason: reason}) }
 
 // Hold suspends judging and reviving of the peer for d, which must be longer than
 // zero, for example while it is being updated. It survives the death of this
@@ -100,7 +102,7 @@ func (m *Member) Hold(d time.Duration, reason string) error {
 	if err := m.dir.StoreHold(m.peer, d, reason); err != nil {
 		return err
 	}
-	m.post(news{protocol.LookAsked{}})
+	m.requests.ask(protocol.LookAsked{})
 	return nil
 }
 
@@ -109,7 +111,32 @@ func (m *Member) Unhold() error {
 	if err := m.dir.ClearHold(m.peer); err != nil {
 		return err
 	}
-	m.post(news{protocol.LookAsked{}})
+	m.requests.ask(protocol.LookAsked{})
+	return nil
+}
+
+// HoldSelf asks the peer to leave this process alone for d, which must be longer than
+// zero, for example before it is suspended: it is not judged meanwhile. The hold ends
+// with this process: its death is answered. A hold that exists is replaced.
+func (m *Member) HoldSelf(ctx context.Context, d time.Duration, reason string) error {
+	if d <= 0 {
+		return fmt.Errorf("pairguard: hold for %v: it must be longer than zero", d)
+	}
+	return m.changeOwnHold(ctx, func() error { return m.dir.StoreOwnHold(m.self, d, reason) })
+}
+
+// UnholdSelf ends the hold of HoldSelf; one that a person has put in its place stays.
+func (m *Member) UnholdSelf(ctx context.Context) error {
+	return m.changeOwnHold(ctx, func() error { return m.dir.ClearOwnHold(m.self) })
+}
+
+// changeOwnHold tells both members of it, as [Folder.Hold] does.
+func (m *Member) changeOwnHold(ctx context.Context, change func() error) error {
+	if err := change(); err != nil {
+		return fmt.Errorf("pairguard: hold of %s: %w", m.self, err)
+	}
+	f := Folder{path: m.dir.Path(), dir: m.dir}
+	f.lookAll(ctx, map[string]pairdir.Name{m.self.Key(): m.self, m.peer.Key(): m.peer})
 	return nil
 }
 

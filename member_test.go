@@ -336,6 +336,34 @@ func TestStatusBeforeRunNeverBlocks(t *testing.T) {
 	}
 }
 
+// What was asked before Run is done when it has begun, and asking never waits.
+func TestRequestsBeforeRunNeverBlock(t *testing.T) {
+	p := newPair(t, "member", nil)
+	for range 70 {
+		p.a.Leave("asked early")
+		p.a.Stop("asked early")
+		if err := p.a.Hold(time.Second, "asked early"); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.a.Unhold(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.run()
+	select {
+	case err := <-p.result:
+		if err != nil {
+			t.Errorf("Run returned %v, want nil", err)
+		}
+		p.result <- err // for the pair's own end
+	case <-time.After(patience):
+		t.Fatal("Run goes on")
+	}
+	if _, stopped, err := p.a.dir.ReadStop(p.a.self, p.a.peer); err != nil || !stopped {
+		t.Errorf("a stop after a leave is stored: %v, %v", stopped, err)
+	}
+}
+
 // Whoever stored the pair's stop died before it could tell the members.
 func TestStopThatNobodyToldIsFound(t *testing.T) {
 	t.Parallel()

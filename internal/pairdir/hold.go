@@ -17,6 +17,9 @@ type Hold struct {
 	BootID    string        `json:"boot_id"`    // the boot that UntilBoot belongs to
 	For       time.Duration `json:"for_ns"`     // as asked for, in ns: no clock can make it longer
 	Reason    string        `json:"reason,omitempty"`
+	// Process, when there, is the one that the hold is about: with its end the hold
+	// is over, so that a death is no part of what was asked for.
+	Process *proc.ID `json:"process,omitempty"`
 }
 
 func parseHold(b []byte) (h Hold, err error) {
@@ -28,6 +31,8 @@ func parseHold(b []byte) (h Hold, err error) {
 			return errors.New("it has no end")
 		case h.UntilBoot < 0:
 			return errors.New("it ends before the boot")
+		case h.Process != nil && h.Process.PID <= 0:
+			return errors.New("it names no process")
 		}
 		return nil
 	})
@@ -62,11 +67,25 @@ func currentInstant() instant {
 // StoreHold suspends judging and reviving of n for the duration f, which must be
 // positive. A new hold replaces the old one.
 func (d *Dir) StoreHold(n Name, f time.Duration, reason string) error {
+	return d.storeHold(n, f, reason, nil)
+}
+
+// StoreOwnHold is StoreHold for this process, which has the name n: the hold ends
+// with it at the latest.
+func (d *Dir) StoreOwnHold(n Name, f time.Duration, reason string) error {
+	self, err := proc.Self()
+	if err != nil {
+		return fmt.Errorf("hold of %s: %w", n, err)
+	}
+	return d.storeHold(n, f, reason, &self)
+}
+
+func (d *Dir) storeHold(n Name, f time.Duration, reason string, process *proc.ID) error {
 	if f <= 0 {
 		return fmt.Errorf("hold of %s: duration %v is not positive; give one, for example 10m", n, f)
 	}
 	now := currentInstant()
-	h := Hold{Name: n.text, Until: now.wall.Add(f), BootID: now.bootID, For: f, Reason: shorten(reason)}
+	h := Hold{Name: n.text, Until: now.wall.Add(f), BootID: now.bootID, For: f, Reason: shorten(reason), Process: process}
 	if now.boot > 0 && int64(f) <= math.MaxInt64-now.boot {
 		h.UntilBoot = now.boot + int64(f)
 	}
@@ -76,16 +95,47 @@ func (d *Dir) StoreHold(n Name, f time.Duration, reason string) error {
 // ClearHold ends the hold of n; there being none is success.
 func (d *Dir) ClearHold(n Name) error { return d.remove(d.file(n, ".hold")) }
 
+// ClearOwnHold ends the hold of n that this process has stored; another one stays.
+func (d *Dir) ClearOwnHold(n Name) error {
+	h, found, err := d.loadHold(n)
+	if err != nil || !found {
+		return err
+	}
+	if self, err := proc.Self(); err != nil || h.Process == nil || *h.Process != self {
+		return err
+	}
+	return d.ClearHold(n)
+}
+
 // ReadHold reports for how long n is still held, 0 when it is not, and why. A
 // damaged record is a *DamagedError.
 func (d *Dir) ReadHold(n Name) (remaining time.Duration, reason string, err error) {
-	var h Hold
-	found, err := d.load(d.file(n, ".hold"), func(b []byte) (err error) {
-		h, err = parseHold(b)
-		return err
-	})
-	if err != nil || !found {
+	h, found, err := d.loadHold(n)
+	if err != nil || !found || h.Process != nil && ended(*h.Process) {
 		return 0, "", err
 	}
 	return h.remaining(currentInstant()), h.Reason, nil
+}
+
+// ended: the process is known to live no more.
+func ended(id proc.ID) bool {
+	h, err := proc.Reopen(id)
+	if err != nil {
+		return errors.Is(err, proc.ErrGone) && !errors.Is(err, proc.ErrElsewhere)
+	}
+	defer h.Close()
+	select {
+	case <-h.Done(): // nobody has reaped it yet
+		return true
+	default:
+		return false
+	}
+}
+
+func (d *Dir) loadHold(n Name) (h Hold, found bool, err error) {
+	found, err = d.load(d.file(n, ".hold"), func(b []byte) (err error) {
+		h, err = parseHold(b)
+		return err
+	})
+	return h, found, err
 }

@@ -23,6 +23,7 @@ const patience = 20 * time.Second
 // roles are the parts; each prints lines and ends with the end of its input.
 var roles = map[string]func(args []string){
 	"claim": playClaim,
+	"hold":  playHold,
 }
 
 func TestMain(m *testing.M) {

@@ -2,6 +2,7 @@ package pairdir
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -337,6 +338,47 @@ func FuzzGoodbye(f *testing.F) {
 
 func FuzzSpawn(f *testing.F) {
 	fuzzRecord(f, func(b []byte) (any, error) { return parseSpawn(b) })
+}
+
+// playHold DIR NAME: holds its own name until the input ends.
+func playHold(args []string) {
+	d, err := Open(args[0])
+	if err != nil {
+		fmt.Println("error", err)
+		return
+	}
+	n, err := d.Name(args[1])
+	if err == nil {
+		err = d.StoreOwnHold(n, time.Hour, "Ctrl-Z")
+	}
+	fmt.Println("stored", err)
+	waitForEnd()
+}
+
+// A hold that a process has stored for itself is over when that process has ended,
+// and nobody else's command ends another's.
+func TestOwnHoldEndsWithItsProcess(t *testing.T) {
+	t.Parallel()
+	d := testDir(t)
+	a := d.mustName(t, "procA")
+	kid := start(t, nil, "hold", d.Path(), "procA")
+	kid.want("the hold", "stored <nil>")
+	mustDo(t, d.ClearOwnHold(a)) // it is not ours
+	if left, reason, err := d.ReadHold(a); left <= 0 || reason != "Ctrl-Z" || err != nil {
+		t.Errorf("while it lives: %v %q %v", left, reason, err)
+	}
+	kid.kill()
+	if left, _, err := d.ReadHold(a); left != 0 || err != nil {
+		t.Errorf("after its end: %v %v", left, err)
+	}
+	mustDo(t, d.StoreOwnHold(a, time.Hour, ""))
+	if left, _, err := d.ReadHold(a); left <= 0 || err != nil {
+		t.Errorf("our own: %v %v", left, err)
+	}
+	mustDo(t, d.ClearOwnHold(a))
+	if left, _, err := d.ReadHold(a); left != 0 || err != nil {
+		t.Errorf("our own, cleared: %v %v", left, err)
+	}
 }
 
 func FuzzHold(f *testing.F) {
