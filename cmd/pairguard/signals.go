@@ -21,17 +21,22 @@ const suspendHold = time.Hour
 // the process: one more Ctrl-C while it ends must not turn an orderly end into a
 // death. dir is the folder of m, "" for the default one.
 func handleSignals(m *pairguard.Member, self, dir string, stderr io.Writer) {
-	// SIGHUP and SIGPIPE are caught and dropped instead of ignored, because an
+	// A shell without job control starts what ends in & with SIGINT ignored: Ctrl-C
+	// is meant for others then.
+	deaf := signal.Ignored(os.Interrupt)
+	// SIGHUP and SIGPIPE (and such a SIGINT) are caught and dropped instead of ignored, because an
 	// ignored signal stays ignored in every program that we start.
 	ends := make(chan os.Signal, 8)
 	signal.Notify(ends, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	go func() {
 		for s := range ends {
-			end(m, s)
+			if s != os.Interrupt || !deaf {
+				end(m, s)
+			}
 		}
 	}()
 	if len(suspendSignals) > 0 {
-		h := &signalHandler{self: self, dir: dir, stderr: stderr}
+		h := &signalHandler{m: m, self: self, dir: dir, stderr: stderr}
 		pauses := make(chan os.Signal, 8)
 		signal.Notify(pauses, suspendSignals...)
 		go func() {
@@ -58,6 +63,7 @@ func end(m *pairguard.Member, s os.Signal) {
 // signalHandler suspends and resumes. It is owned by one goroutine, which may wait
 // for a disk or for a terminal that takes no more.
 type signalHandler struct {
+	m         *pairguard.Member
 	self, dir string
 	stderr    io.Writer
 	holding   bool // we hold our own name, because Ctrl-Z suspended us
@@ -92,7 +98,7 @@ func (h *signalHandler) suspend() error {
 		return err
 	}
 	if !held {
-		if err := within(func(ctx context.Context) error { return f.Hold(ctx, suspendHold, "Ctrl-Z", h.self) }); err != nil {
+		if err := within(func(ctx context.Context) error { return h.m.HoldSelf(ctx, suspendHold, "Ctrl-Z") }); err != nil {
 			return err
 		}
 		h.holding = true
@@ -108,11 +114,7 @@ func (h *signalHandler) resume() error {
 	if !h.holding {
 		return nil
 	}
-	f, err := pairguard.OpenFolder(h.dir)
-	if err != nil {
-		return err
-	}
-	if err := within(func(ctx context.Context) error { return f.Unhold(ctx, h.self) }); err != nil {
+	if err := within(h.m.UnholdSelf); err != nil {
 		return err
 	}
 	h.holding = false

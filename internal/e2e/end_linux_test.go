@@ -61,6 +61,23 @@ func TestCtrlCEndsThePair(t *testing.T) {
 	tr.restarts(p)
 }
 
+// In a script's background (sh without job control: SIGINT is ignored there) Ctrl-C
+// is meant for somebody else. What it starts hears SIGINT all the same.
+func TestCtrlCIsNotForTheBackground(t *testing.T) {
+	t.Parallel()
+	tr := newTrial(t)
+	p := tr.pair("procA", "procB")
+	a, err := tr.Start("sh", "-c", `trap '' INT; exec "$0" guard procA procB --dir "$1"`, command("pairguard"), tr.Dir)
+	tr.must(err)
+	p.First = a
+	tr.must(p.AwaitUp(tr.ctx))
+	tr.must(a.Signal(syscall.SIGINT))
+	tr.remains("both live", unchanged, func(now []stage.Process) bool { return len(now) == 2 })
+	tr.must(syscall.Kill(p.Observer.Holder("procB"), syscall.SIGINT))
+	tr.ended(a, 0)
+	tr.must(tr.AwaitProcesses(tr.ctx, "nothing is left", none))
+}
+
 // restarts sees to it that a stopped pair works again once a person starts it.
 func (t *trial) restarts(p *stage.Pair) {
 	t.Helper()

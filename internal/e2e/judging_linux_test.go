@@ -193,6 +193,21 @@ func TestCtrlZIsNoHang(t *testing.T) {
 	}, func(pid int) { tr.must(syscall.Kill(pid, syscall.SIGCONT)) })
 }
 
+// One that is killed while Ctrl-Z suspends it was never meant to stay away.
+func TestKilledWhileSuspended(t *testing.T) {
+	t.Parallel()
+	tr := newTrial(t)
+	p := tr.guards("procA", "procB")
+	pid := p.First.PID()
+	tr.must(syscall.Kill(pid, syscall.SIGTSTP))
+	tr.event("procB knows of the hold", saw("procB", pairguard.Held))
+	tr.must(syscall.Kill(pid, syscall.SIGKILL))
+	_, err := p.Observer.AwaitHolder(tr.ctx, "procA", pid)
+	tr.must(err)
+	tr.must(p.AwaitUp(tr.ctx))
+	tr.stopped(p)
+}
+
 // TestEveryHangIsReplaced tries each kind of hang many times: none may be missed,
 // and none may take longer than promised.
 func TestEveryHangIsReplaced(t *testing.T) {
