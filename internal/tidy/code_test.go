@@ -114,7 +114,7 @@ func TestNoSleepInTests(t *testing.T) {
 }
 
 // platformPlaces may hold files for one operating system. Tests may be for one anywhere.
-var platformPlaces = []string{"internal/ipc", "internal/proc", "internal/pairdir", "cmd", "bench"}
+var platformPlaces = []string{"internal/ipc", "internal/proc", "internal/pairdir", "internal/supervisor", "cmd", "bench"}
 
 // systems are the tags and file name endings that make a file one system's.
 var systems = strings.Fields("unix linux darwin windows freebsd netbsd openbsd dragonfly solaris illumos aix android ios plan9 js wasip1 " +
