@@ -22,7 +22,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // testPatience is long because nothing but a failure uses it up.
-const testPatience = 30 * time.Second
+const testPatience = time.Minute
 
 // netConn is a Conn of package net, trusted or not.
 type netConn struct {

@@ -97,7 +97,7 @@ func TestLongLineEndsTheConnection(t *testing.T) {
 		t.Error(got)
 	}
 	c = s.dial(t)
-	fits := method("status", `{"names":[`+strings.TrimSuffix(strings.Repeat(`"a",`, (MaxLine-200)/4), ",")+`]}`)
+	fits := method("up", `{"programs":[],"inherit":["A=`+strings.Repeat("a", MaxLine-200)+`"]}`)
 	c.say(t, fits)
 	if got := c.hear(t); !strings.Contains(got, `"result"`) {
 		t.Errorf("a line of %d bytes: %.100s", len(fits), got)
@@ -260,7 +260,7 @@ func TestTooManyRequestsOfOne(t *testing.T) {
 // A client that does not read its answers is given up, and nobody else notices.
 func TestDeafClientIsGivenUp(t *testing.T) {
 	ended := make(chan struct{}, 1)
-	big := json.RawMessage(`{"why_not_guarded":"` + strings.Repeat("x", 4<<20) + `"}`)
+	big := json.RawMessage(`{"why_not_guarded":"` + strings.Repeat("x", 1<<20) + `"}`)
 	fake := &fakeSupervisor{answers: map[string]json.RawMessage{"status": big}}
 	fake.before = func(ctx context.Context, m string) {
 		if m == "wait" {

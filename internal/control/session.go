@@ -160,11 +160,22 @@ func (s *session) handle(ctx context.Context, line []byte) {
 	go func() {
 		defer s.end(wait)
 		result, err := dispatch(ctx, s.server.handler, r.Method, r.Params)
-		if wait && err != nil && s.sentAway() {
-			err = Errorf(CodeBusy, "too many clients wait: ask again after a second")
-		}
-		s.reply(r, result, err)
+		s.reply(r, result, s.interrupted(ctx, err))
 	}()
+}
+
+// interrupted is what a client is told whose request the end of ctx cut short: that it
+// is to ask again. A supervisor's own answer stays.
+func (s *session) interrupted(ctx context.Context, err error) error {
+	var own *Error
+	switch {
+	case err == nil || ctx.Err() == nil || errors.As(err, &own):
+		return err
+	case s.sentAway():
+		return Errorf(CodeBusy, "too many clients wait: ask again after a second")
+	default:
+		return Errorf(CodeEnding, "this supervisor is ending: ask again")
+	}
 }
 
 // reply answers r, unless it is a notification.
