@@ -33,14 +33,16 @@ const (
 	pollPause = 20 * time.Millisecond
 )
 
-// awayLimit is how long a peer may be away at most, with the defaults: what is
-// promised, and on wine the seconds that a process may take to start there.
-var awayLimit = func() time.Duration {
+// slack is what the start of a process may take under wine, beyond every promise.
+var slack = func() time.Duration {
 	if windows.NewLazySystemDLL("ntdll.dll").NewProc("wine_get_version").Find() == nil {
-		return 6 * time.Second
+		return 3 * time.Second
 	}
-	return 3 * time.Second
+	return 0
 }()
+
+// awayLimit is how long a peer may be away at most, with the defaults.
+var awayLimit = 3*time.Second + slack
 
 var built string
 

@@ -146,7 +146,7 @@ func TestStopEndsThePairForGood(t *testing.T) {
 	began := time.Now()
 	stop := s.start(command("pairguard"), nil, "stop", "--dir", s.dir)
 	s.ended(stop, 0)
-	if took := time.Since(began); took > pairguard.DefaultGrace+time.Second {
+	if took := time.Since(began); took > pairguard.DefaultGrace+time.Second+slack {
 		t.Errorf("the stop took %v", took)
 	}
 	for over := time.Now().Add(3 * time.Second); time.Now().Before(over); {
@@ -169,7 +169,7 @@ func TestStopKillsWhatHangs(t *testing.T) {
 	}
 	began := time.Now()
 	s.ended(s.start(command("pairguard"), nil, "stop", "--grace", "500ms", "--dir", s.dir), 0)
-	if took := time.Since(began); took > 500*time.Millisecond+time.Second {
+	if took := time.Since(began); took > 500*time.Millisecond+time.Second+slack {
 		t.Errorf("the stop took %v", took)
 	}
 	if left := s.processes(); len(left) != 0 {
