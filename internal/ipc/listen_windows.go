@@ -56,18 +56,18 @@ func Listen(a Address) (*Listener, error) {
 	}
 	first, err := firstInstance(a)
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen at %q: %w", a, err)
+		return nil, fmt.Errorf(`cannot listen at "%s": %w`, a, err)
 	}
 	closing, err := windows.CreateEvent(nil, 1, 0, nil)
 	if err != nil {
 		first.close()
-		return nil, fmt.Errorf("cannot listen at %q: %w", a, err)
+		return nil, fmt.Errorf(`cannot listen at "%s": %w`, a, err)
 	}
 	l := &Listener{address: a, closing: closing}
 	l.free[0] = first
 	if err := l.fill(); err != nil {
 		l.Close()
-		return nil, fmt.Errorf("cannot listen at %q: %w", a, err)
+		return nil, fmt.Errorf(`cannot listen at "%s": %w`, a, err)
 	}
 	return l, nil
 }
@@ -225,10 +225,10 @@ func (l *Listener) Accept() (*Conn, error) {
 	defer l.mu.Unlock()
 	for {
 		if l.closed {
-			return nil, fmt.Errorf("cannot accept at %q: %w", l.address, os.ErrClosed)
+			return nil, fmt.Errorf(`cannot accept at "%s": %w`, l.address, os.ErrClosed)
 		}
 		if err := l.fill(); err != nil {
-			return nil, fmt.Errorf("cannot accept at %q: %w", l.address, err)
+			return nil, fmt.Errorf(`cannot accept at "%s": %w`, l.address, err)
 		}
 		events, owners := []windows.Handle{l.closing}, []int{-1}
 		for n, i := range l.free {
@@ -238,11 +238,11 @@ func (l *Listener) Accept() (*Conn, error) {
 		}
 		which, err := windows.WaitForMultipleObjects(events, false, windows.INFINITE)
 		if err != nil {
-			return nil, fmt.Errorf("cannot accept at %q: %w", l.address, err)
+			return nil, fmt.Errorf(`cannot accept at "%s": %w`, l.address, err)
 		}
 		n := owners[which-windows.WAIT_OBJECT_0]
 		if n < 0 {
-			return nil, fmt.Errorf("cannot accept at %q: %w", l.address, os.ErrClosed)
+			return nil, fmt.Errorf(`cannot accept at "%s": %w`, l.address, os.ErrClosed)
 		}
 		if c := l.take(n); c != nil {
 			return c, nil

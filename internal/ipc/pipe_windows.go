@@ -130,16 +130,16 @@ func Dial(ctx context.Context, a Address) (*Conn, error) {
 		case err == nil:
 			return &Conn{stream: newStream(pipe, a, false)}, nil
 		case errors.Is(err, windows.ERROR_FILE_NOT_FOUND):
-			return nil, fmt.Errorf("cannot connect to %q: %w", a, ErrAbsent)
+			return nil, fmt.Errorf(`cannot connect to "%s": %w`, a, ErrAbsent)
 		case !errors.Is(err, windows.ERROR_PIPE_BUSY):
-			return nil, fmt.Errorf("cannot connect to %q: %w", a, err)
+			return nil, fmt.Errorf(`cannot connect to "%s": %w`, a, err)
 		}
 		pause := time.NewTimer(dialPause)
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
 			pause.Stop()
-			return nil, fmt.Errorf("cannot connect to %q: its holder accepts no connections: %w", a, ctx.Err())
+			return nil, fmt.Errorf(`cannot connect to "%s": its holder accepts no connections: %w`, a, ctx.Err())
 		}
 	}
 }
@@ -159,7 +159,7 @@ func check(a Address) error {
 	case !strings.HasPrefix(string(a), pipePrefix) || len(a) == len(pipePrefix) || strings.ContainsRune(string(a), 0):
 		return fmt.Errorf(`%q is not an address: it must begin with \\.\pipe\`, a)
 	case len(a) > maxPipe:
-		return fmt.Errorf("the pipe name %q has %d bytes, this system allows %d: choose a shorter name", a, len(a), maxPipe)
+		return fmt.Errorf(`the pipe name "%s" has %d bytes, this system allows %d: choose a shorter name`, a, len(a), maxPipe)
 	}
 	return nil
 }
@@ -167,14 +167,17 @@ func check(a Address) error {
 // ask calls something that wants the pipe's handle.
 func (c *Conn) ask(question func(windows.Handle) error) error {
 	raw, err := c.pipe.SyscallConn()
-	if err != nil {
-		return err
-	}
 	var answer error
-	if err := raw.Control(func(pipe uintptr) { answer = question(windows.Handle(pipe)) }); err != nil {
-		return err
+	if err == nil {
+		err = raw.Control(func(pipe uintptr) { answer = question(windows.Handle(pipe)) })
 	}
-	return answer
+	switch {
+	case err == nil:
+		return answer
+	case c.isClosed():
+		return closedError("link")
+	}
+	return err
 }
 
 // Peer returns the kernel's word on who is at the other end.
@@ -232,6 +235,9 @@ var peekNamedPipe = windows.NewLazySystemDLL("kernel32.dll").NewProc("PeekNamedP
 // open opens the process by its number. That its end of the pipe is still there
 // after that proves that the number was not used again.
 func (p Peer) open() (*proc.Handle, error) {
+	if p.conn.isClosed() {
+		return nil, fmt.Errorf("%v: %w", p, closedError("link"))
+	}
 	h, err := proc.Open(p.PID)
 	if err != nil {
 		return nil, err
