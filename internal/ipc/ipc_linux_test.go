@@ -1,11 +1,9 @@
 package ipc
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -20,6 +18,8 @@ import (
 	"github.com/pairguard/pairguard/internal/without"
 )
 
+func init() { roles["full"] = playFull }
+
 // TestWithoutPeerPidfds runs all tests of the package again as on old kernels.
 func TestWithoutPeerPidfds(t *testing.T) {
 	if without.Feature("peerpidfd") {
@@ -32,71 +32,6 @@ func TestWithoutPeerPidfds(t *testing.T) {
 			t.Errorf("without %s: %v\n%s", features, err, out)
 		}
 	}
-}
-
-func TestBytesGoBothWays(t *testing.T) {
-	a, b := newLink(t)
-	for _, way := range [][2]*Conn{{a, b}, {b, a}} {
-		must(t, way[0].Send([]byte("BEAT 1\n")))
-		buf := make([]byte, 100)
-		n, err := way[1].Read(buf)
-		if err != nil || string(buf[:n]) != "BEAT 1\n" {
-			t.Errorf("read %q, %v, want the line", buf[:n], err)
-		}
-	}
-}
-
-func TestPeerOfBothSides(t *testing.T) {
-	a := newAddress(t)
-	other := newPlayer(t, "listen", a, nil)
-	other.want(t, "ready")
-	checkPeer(t, dial(t, a), other)
-
-	b := newAddress(t)
-	l := listen(t, b)
-	other = newPlayer(t, "dial", b, nil)
-	checkPeer(t, accept1(t, l), other)
-}
-
-// checkPeer wants c to end at other, kills it through the kernel's handle, and
-// wants the end of the link, and of the process.
-func checkPeer(t *testing.T, c *Conn, other *player) {
-	t.Helper()
-	p, err := c.Peer()
-	must(t, err)
-	if p.PID != other.process.Pid || p.UID != os.Geteuid() {
-		t.Fatalf("peer is process %d of user %d, want %d of %d", p.PID, p.UID, other.process.Pid, os.Geteuid())
-	}
-	must(t, p.Trusted())
-	h, err := p.Open()
-	must(t, err)
-	defer h.Close()
-	if h.PID() != p.PID {
-		t.Fatalf("handle is on process %d, want %d", h.PID(), p.PID)
-	}
-	must(t, h.Kill())
-	must(t, c.SetReadDeadline(time.Now().Add(20*time.Second)))
-	if n, err := c.Read(make([]byte, 10)); n != 0 || err != io.EOF {
-		t.Errorf("read after the kill: %d, %v, want EOF", n, err)
-	}
-	<-h.Done()
-	_, err = other.process.Wait()
-	must(t, err)
-	if err := sendUntilError(c); err != io.EOF {
-		t.Errorf("send after the kill: %v, want EOF", err)
-	}
-	if _, err := p.Open(); !errors.Is(err, proc.ErrGone) {
-		t.Errorf("opening a reaped peer: %v, want ErrGone", err)
-	}
-}
-
-func sendUntilError(c *Conn) error {
-	for range 10 {
-		if err := c.Send([]byte("BEAT\n")); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // The kernel names the process that called listen(), also to one that connects to
@@ -158,69 +93,6 @@ func TestTrust(t *testing.T) {
 	}
 }
 
-// A reader that is stopped makes Send drop whole lines; when it reads again it
-// finds whole lines only, in order.
-func TestSendNeverWaitsAndNeverTearsALine(t *testing.T) {
-	a, b := newLink(t)
-	must(t, shrink(a))
-	line := func(i int) []byte { return []byte(fmt.Sprintf("BEAT %d %s\n", i, strings.Repeat("x", i*37%400))) }
-	var accepted []byte
-	sent := 0
-	busy := 0
-	for i := 0; busy < 50; i++ {
-		switch err := a.Send(line(i)); {
-		case err == nil:
-			accepted = append(accepted, line(i)...)
-			sent++
-		case errors.Is(err, ErrBusy):
-			busy++
-		default:
-			t.Fatal(err)
-		}
-		if i > 100000 {
-			t.Fatal("the kernel takes everything")
-		}
-	}
-	if len(a.kept) > MaxKept {
-		t.Errorf("%d bytes are kept, want at most %d", len(a.kept), MaxKept)
-	}
-	got := make(chan []byte)
-	go func() {
-		all, _ := io.ReadAll(b)
-		got <- all
-	}()
-	deadline := time.Now().Add(20 * time.Second)
-	for i := 200000; len(a.kept) > 0; i++ { // what was kept goes out with later lines
-		if a.Send(line(i)) == nil {
-			accepted = append(accepted, line(i)...)
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("what was kept is never sent")
-		}
-	}
-	must(t, a.Close())
-	if all := <-got; !bytes.Equal(all, accepted) {
-		t.Errorf("%d bytes arrive, want exactly the %d that were accepted", len(all), len(accepted))
-	}
-}
-
-// shrink makes the kernel's buffer so small that it takes parts of what is sent.
-func shrink(c *Conn) error {
-	var err error
-	if failed := c.raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 1) }); failed != nil {
-		return failed
-	}
-	return err
-}
-
-func TestSendLimits(t *testing.T) {
-	a, _ := newLink(t)
-	if err := a.Send(make([]byte, MaxKept+1)); err == nil {
-		t.Error("more than MaxKept bytes are accepted at once")
-	}
-	must(t, a.Send(make([]byte, MaxKept)))
-}
-
 // A process that is stopped does not stop us: not by not reading, and not by not
 // accepting.
 func TestStoppedListener(t *testing.T) {
@@ -258,64 +130,8 @@ func TestStoppedListener(t *testing.T) {
 	}
 }
 
-func TestEOF(t *testing.T) {
-	a, b := newLink(t)
-	must(t, b.Send([]byte("unread\n"))) // closing with unread bytes is a reset to the other end
-	must(t, a.Close())
-	if n, err := b.Read(make([]byte, 10)); n != 0 || err != io.EOF {
-		t.Errorf("read from a closed link: %d, %v, want EOF", n, err)
-	}
-	if err := sendUntilError(b); err != io.EOF {
-		t.Errorf("send on a closed link: %v, want EOF", err)
-	}
-	for what, err := range map[string]error{
-		"Read":            second(a.Read(make([]byte, 1))),
-		"Send":            a.Send([]byte("x\n")),
-		"Close":           a.Close(),
-		"SetReadDeadline": a.SetReadDeadline(time.Time{}),
-		"Peer":            second(a.Peer()),
-	} {
-		if !errors.Is(err, os.ErrClosed) {
-			t.Errorf("%s at the closed end: %v, want os.ErrClosed", what, err)
-		}
-	}
-	if _, err := (Peer{PID: 1, conn: a}).Open(); !errors.Is(err, os.ErrClosed) {
-		t.Errorf("opening the peer of a closed link: %v, want os.ErrClosed", err)
-	}
-}
-
-func second[T any](_ T, err error) error { return err }
-
-func TestCloseEndsWaiting(t *testing.T) {
-	a, _ := newLink(t)
-	l := listen(t, newAddress(t))
-	ended := make(chan error)
-	go func() { _, err := a.Read(make([]byte, 1)); ended <- err }()
-	go func() { _, err := l.Accept(); ended <- err }()
-	must(t, a.Close())
-	must(t, l.Close())
-	for range 2 {
-		if err := <-ended; !errors.Is(err, os.ErrClosed) {
-			t.Errorf("waiting ends with %v, want os.ErrClosed", err)
-		}
-	}
-}
-
-func TestReadDeadline(t *testing.T) {
-	a, b := newLink(t)
-	must(t, a.SetReadDeadline(time.Now().Add(10*time.Millisecond)))
-	if _, err := a.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("read: %v, want the deadline", err)
-	}
-	must(t, a.SetReadDeadline(time.Time{}))
-	must(t, b.Send([]byte("x\n")))
-	_, err := a.Read(make([]byte, 9))
-	must(t, err)
-}
-
-func TestAbsent(t *testing.T) {
+func TestStaleSocket(t *testing.T) {
 	a := newAddress(t)
-	dialAbsent(t, "nothing", a)
 	l := listen(t, a)
 	must(t, l.Close())
 	if _, err := os.Lstat(string(a)); err != nil {
@@ -324,13 +140,6 @@ func TestAbsent(t *testing.T) {
 	dialAbsent(t, "a stale socket", a)
 	if _, err := Listen(a); !errors.Is(err, unix.EADDRINUSE) || !strings.Contains(err.Error(), "remove it") {
 		t.Errorf("listening at a stale socket: %v, want what to do", err)
-	}
-}
-
-func dialAbsent(t *testing.T, what string, a Address) {
-	t.Helper()
-	if _, err := Dial(t.Context(), a); !errors.Is(err, ErrAbsent) || !strings.Contains(err.Error(), string(a)) {
-		t.Errorf("dialling %s: %v, want ErrAbsent naming the address", what, err)
 	}
 }
 
@@ -377,6 +186,39 @@ func TestSocketIsForThisUserAlone(t *testing.T) {
 			t.Errorf("with umask %o the socket has mode %v, want 0600", mask, info.Mode())
 		}
 	}
+}
+
+// playFull accepts with no descriptor left, and then with one.
+func playFull(a Address) error {
+	l, err := Listen(a)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	c, err := Dial(context.Background(), a)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+		return err
+	}
+	none := unix.Rlimit{Cur: 3, Max: old.Max}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+		return err
+	}
+	_, full := l.Accept()
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+		return err
+	}
+	second, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	second.Close()
+	fmt.Println(full)
+	return nil
 }
 
 func TestListenerSurvivesTooManyOpenFiles(t *testing.T) {

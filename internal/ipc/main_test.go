@@ -5,25 +5,31 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 )
 
 // The test binary runs again as the other end; roleVariable says what it does. It
 // ends after a minute whatever happens.
 const roleVariable = "PAIRGUARD_TEST_ROLE"
 
+// patience bounds every wait for another process.
+const patience = 20 * time.Second
+
+// roles are what the other end can be. Each prints lines; those that return nil
+// stay until their input ends.
+var roles = map[string]func(a Address) error{"listen": playListen, "dial": playDial}
+
 func TestMain(m *testing.M) {
 	if role := os.Getenv(roleVariable); role != "" {
 		time.AfterFunc(time.Minute, func() { os.Exit(98) })
 		name, address, _ := strings.Cut(role, " ")
-		if err := play(name, Address(address)); err != nil {
+		if err := roles[name](Address(address)); err != nil {
 			fmt.Println("failed:", err)
 		}
 		os.Exit(0)
@@ -32,72 +38,40 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func play(name string, a Address) error {
-	switch name {
-	case "listen":
-		l, err := Listen(a)
-		if err != nil {
-			return err
-		}
-		fmt.Println("ready")
-		c, err := l.Accept()
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		fmt.Println("accepted")
-	case "dial":
-		c, err := Dial(context.Background(), a)
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		fmt.Println("connected")
-	case "full":
-		return playFull(a)
-	}
-	_, err := bufio.NewReader(os.Stdin).ReadString('\n')
-	return err
-}
-
-// playFull accepts with no descriptor left, and then with one.
-func playFull(a Address) error {
+func playListen(a Address) error {
 	l, err := Listen(a)
 	if err != nil {
 		return err
 	}
-	defer l.Close()
+	fmt.Println("ready")
+	c, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	fmt.Println("accepted")
+	return waitForEnd()
+}
+
+func playDial(a Address) error {
 	c, err := Dial(context.Background(), a)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	var old unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
-		return err
-	}
-	none := unix.Rlimit{Cur: 3, Max: old.Max}
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
-		return err
-	}
-	_, full := l.Accept()
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
-		return err
-	}
-	second, err := l.Accept()
-	if err != nil {
-		return err
-	}
-	second.Close()
-	fmt.Println(full)
-	return nil
+	fmt.Println("connected")
+	return waitForEnd()
+}
+
+func waitForEnd() error {
+	_, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	return err
 }
 
 // player is another process at the other end.
 type player struct {
 	process *os.Process
-	in      *os.File
-	out     *bufio.Reader
+	lines   chan string // closed at its end
 }
 
 func newPlayer(t *testing.T, role string, a Address, attr *syscall.SysProcAttr) *player {
@@ -106,30 +80,46 @@ func newPlayer(t *testing.T, role string, a Address, attr *syscall.SysProcAttr) 
 	must(t, err)
 	outR, outW, err := os.Pipe()
 	must(t, err)
-	exe := "/proc/self/exe"
-	p, err := os.StartProcess(exe, []string{"player"}, &os.ProcAttr{
+	exe, err := os.Executable()
+	must(t, err)
+	if runtime.GOOS == "linux" {
+		exe = "/proc/self/exe" // another user gets in, too
+	}
+	process, err := os.StartProcess(exe, []string{"player"}, &os.ProcAttr{
 		Dir: "/", Env: append(os.Environ(), roleVariable+"="+role+" "+string(a)),
 		Files: []*os.File{inR, outW, os.Stderr}, Sys: attr,
 	})
 	must(t, err)
 	inR.Close()
 	outW.Close()
+	p := &player{process, make(chan string, 16)}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		defer close(p.lines)
+		for s := bufio.NewScanner(outR); s.Scan(); {
+			p.lines <- s.Text()
+		}
+	}()
 	t.Cleanup(func() {
-		_ = p.Kill()
-		_, _ = p.Wait()
+		_ = process.Kill()
+		_, _ = process.Wait()
+		<-read
 		inW.Close()
 		outR.Close()
 	})
-	must(t, outR.SetReadDeadline(time.Now().Add(20*time.Second)))
-	return &player{p, inW, bufio.NewReader(outR)}
+	return p
 }
 
 func (p *player) want(t *testing.T, what string) {
 	t.Helper()
-	s, err := p.out.ReadString('\n')
-	must(t, err)
-	if s = strings.TrimSpace(s); !strings.Contains(s, what) {
-		t.Fatalf("the other process says %q, want %q", s, what)
+	select {
+	case s := <-p.lines:
+		if !strings.Contains(s, what) {
+			t.Fatalf("the other process says %q, want %q", s, what)
+		}
+	case <-time.After(patience):
+		t.Fatalf("the other process says nothing, want %q", what)
 	}
 }
 
@@ -138,15 +128,6 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-}
-
-// newAddress is short enough for a socket wherever the temporary folder lies.
-func newAddress(t *testing.T) Address {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "pg")
-	must(t, err)
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return Address(filepath.Join(dir, "名 a"))
 }
 
 func listen(t *testing.T, a Address) *Listener {
@@ -159,7 +140,7 @@ func listen(t *testing.T, a Address) *Listener {
 
 func dial(t *testing.T, a Address) *Conn {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c, err := Dial(ctx, a)
 	must(t, err)
@@ -172,7 +153,7 @@ func accept1(t *testing.T, l *Listener) *Conn {
 	c, err := l.Accept()
 	must(t, err)
 	t.Cleanup(func() { c.Close() })
-	must(t, c.SetReadDeadline(time.Now().Add(20*time.Second)))
+	must(t, c.SetReadDeadline(time.Now().Add(patience)))
 	return c
 }
 
@@ -182,6 +163,6 @@ func newLink(t *testing.T) (dialled, accepted *Conn) {
 	a := newAddress(t)
 	l := listen(t, a)
 	dialled = dial(t, a)
-	must(t, dialled.SetReadDeadline(time.Now().Add(20*time.Second)))
+	must(t, dialled.SetReadDeadline(time.Now().Add(patience)))
 	return dialled, accept1(t, l)
 }
