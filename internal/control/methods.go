@@ -96,17 +96,18 @@ type (
 
 // What was done about a program, in [Change].
 const (
-	Added     = "added"     // it was not known
-	Changed   = "changed"   // it goes on, by other rules
-	Restarted = "restarted" // its old process is gone, there is a new one
-	Started   = "started"
-	Stopped   = "stopped" // it ended within its grace
-	Killed    = "killed"  // it was ended by force
-	Held      = "held"
-	Unheld    = "unheld"
-	Unchanged = "unchanged" // it was so already
-	Removed   = "removed"   // it was ended and forgotten
-	Failed    = "failed"    // Reason says why
+	DidAdd       = "added"     // it was not known; it was started
+	DidChange    = "changed"   // it goes on, by other rules
+	DidRestart   = "restarted" // its old process is gone, there is a new one
+	DidStart     = "started"
+	DidStop      = "stopped" // it ended within its grace
+	DidKill      = "killed"  // it was ended by force
+	DidHold      = "held"
+	DidUnhold    = "unheld"
+	DidNothing   = "unchanged" // it was so already
+	DidRemove    = "removed"   // it was ended and forgotten
+	CouldNotDo   = "failed"    // Reason says why
+	CannotFinish = "waiting"   // it could not be started yet and is tried again; Reason says why
 )
 
 // Results.
@@ -118,12 +119,11 @@ type (
 	// Change is what became of one program.
 	Change struct {
 		Name string `json:"name"`
-		What string `json:"what"`
+		Did  string `json:"did"`
 		// PID is that of the running process, after a stop of the one that ended; 0: none.
 		PID        int    `json:"pid"`
 		Generation uint64 `json:"generation"`
-		// Reason explains Failed, and why a started program does not run: it waits for
-		// its next start, or is held.
+		// Reason explains CouldNotDo and CannotFinish.
 		Reason string `json:"reason,omitempty"`
 	}
 	// RunResult describes the program that now runs.
