@@ -35,7 +35,7 @@ func (v view) draw(m *markup) {
 	if !v.Held {
 		class += " bad"
 	}
-	m.put(`<p class="%s">%s</p><p class="date">%s</p>`, class, v.Verdict, v.Date)
+	m.put(`<p class="%s">%s</p><p class="summary">%s</p><p class="date">%s</p>`, class, v.Verdict, v.Summary, v.Date)
 	if len(v.Broken) > 0 {
 		m.put(`<ul class="bad-list">`)
 		for _, b := range v.Broken {

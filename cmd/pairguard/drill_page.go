@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 )
 
 // fact is one line about the machine.
@@ -68,6 +69,7 @@ func (p *page) discard() {
 // view is what the page shows.
 type view struct {
 	Verdict string
+	Summary string // of what was done and what came of it, for who reads no further
 	Held    bool
 	Broken  []string
 	Date    string
@@ -100,7 +102,7 @@ var faultStories = map[string]string{
 
 func newView(d *drilled) view {
 	v := view{
-		Verdict: d.verdict(), Held: len(d.broken) == 0, Broken: d.broken,
+		Verdict: d.verdict(), Summary: d.summary(), Held: len(d.broken) == 0, Broken: d.broken,
 		Date: d.began.Format("2 January 2006, 15:04 MST"), Counts: d.counts(),
 		Looks: strconv.Itoa(d.looks), Command: d.command,
 	}
@@ -124,4 +126,33 @@ func newView(d *drilled) view {
 		}
 	}
 	return v
+}
+
+// summary says in a sentence or two what was done and how soon they were back.
+func (d *drilled) summary() string {
+	var words strings.Builder
+	words.WriteString("Two processes guard each other. ")
+	for i, f := range d.faults() {
+		if f.N == 0 {
+			continue
+		}
+		if i > 0 {
+			words.WriteString(" ")
+		}
+		verb := map[string]string{"crash": "killed", "hang": "frozen"}[f.Name]
+		times := fmt.Sprintf("%d times", f.N)
+		if f.N == 1 {
+			times = "once"
+		}
+		fmt.Fprintf(&words, "One of them was %s %s: back after %s as a rule, after %s at the latest.", verb, times, shortMS(*f.P50), shortMS(*f.Max))
+	}
+	return words.String()
+}
+
+// shortMS shows a time in ms as people say it.
+func shortMS(ms float64) string {
+	if ms >= 1000 {
+		return fmt.Sprintf("%.1f\u00a0s", ms/1000)
+	}
+	return fmt.Sprintf("%.0f\u00a0ms", ms)
 }

@@ -8,13 +8,14 @@ import (
 // The drawing of one distribution, in the units of its viewBox.
 const (
 	plotWidth  = 720.0
-	plotHeight = 220.0
+	plotHeight = 232.0
 	plotLeft   = 36.0
 	plotRight  = 16.0
-	plotTop    = 34.0
+	plotTop    = 46.0
 	plotBottom = 34.0
 	plotBins   = 48
 	textRoom   = 120.0 // what the text of a mark needs
+	markRow    = 14.0  // the text of each mark has a row of its own
 )
 
 // plot is a histogram with its axis and a few marks, ready to be drawn.
@@ -63,11 +64,15 @@ func newPlot(s series, ms []float64, limit float64) *plot {
 	for _, v := range ms {
 		p.Dots = append(p.Dots, x(v))
 	}
-	p.mark(x, *s.P50, "p50", "p50", 25)
-	p.mark(x, *s.P99, "p99", "p99", 9)
+	// A line begins in the row of its text, so it crosses the rows below: nothing of
+	// theirs is there, since p50 <= p99 <= what was promised, or was broken.
 	if limit > 0 {
-		p.mark(x, limit, "promise", "limit", 25)
+		p.mark("promise", "limit", x(limit), limit, 0, x(limit) > p.Right-textRoom)
 	}
+	at := x(*s.P99)
+	p.mark("p99", "p99", at, *s.P99, 1, at > p.Right-textRoom || limit > 0 && at < x(limit)+1 && x(limit)-at < textRoom)
+	at = x(*s.P50)
+	p.mark("p50", "p50", at, *s.P50, 2, at > p.Left+textRoom)
 	return p
 }
 
@@ -98,12 +103,12 @@ func (p *plot) fillBars(ms []float64, end float64) {
 	}
 }
 
-// mark draws a line at v with its text above the bars, on the side where there
-// is room.
-func (p *plot) mark(x func(float64) float64, v float64, text, class string, y float64) {
-	m := mark{At: x(v), Text: fmt.Sprintf("%s %s ms", text, axisText(v)), Class: class, Anchor: "start", Y: y}
-	if class == "p50" && m.At > p.Left+textRoom || m.At > p.Right-textRoom {
-		m.Anchor = "end" // the p50's text stays clear of the line of the p99
+// mark draws a line with its text in a row above the bars, on the left of the line
+// or on the right.
+func (p *plot) mark(text, class string, at, ms float64, row int, left bool) {
+	m := mark{At: at, Text: fmt.Sprintf("%s %s ms", text, axisText(ms)), Class: class, Anchor: "start", Y: 9 + markRow*float64(row)}
+	if left {
+		m.Anchor = "end"
 	}
 	p.Marks = append(p.Marks, m)
 }

@@ -101,6 +101,8 @@ func cmdInBrowser(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%s: %d strokes for %d rounds", name, strokes, s.N)
 		}
 	}
+	want(ts, shown, "the summary", fmt.Sprintf("was killed %d times: back after %s as a rule, after %s at the latest.", f.Crash.N, shortMS(*f.Crash.P50), shortMS(*f.Crash.Max)))
+	want(ts, shown, "the summary", fmt.Sprintf("was frozen %d times: back after %s as a rule, after %s at the latest.", f.Hang.N, shortMS(*f.Hang.P50), shortMS(*f.Hang.Max)))
 	counts := partOf(ts, shown, "counts")
 	for name, n := range map[string]int{"duplicates": f.Duplicates, "false kills": f.FalseKills, "zombies": f.Zombies} {
 		want(ts, counts, name, fmt.Sprintf(`<dd class="zero" data-of="%s">%d</dd>`, name, n))
@@ -171,7 +173,7 @@ func dumpDOM(ts *testscript.TestScript, browser, file string) string {
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	out, err := cmd.Output()
 	ts.Check(err)
-	return strings.ReplaceAll(string(out), "&#39;", "'")
+	return strings.NewReplacer("&#39;", "'", "&nbsp;", "\u00a0").Replace(string(out))
 }
 
 // Whatever breaks a promise is said, and costs the exit code.
