@@ -2,9 +2,8 @@
  *
  *     cc -O2 -o member member.c && ./member SELF PEER COMMAND [ARG...]
  *
- * It is SELF and keeps PEER alive, which COMMAND starts. It is guarded against death and hanging; it guards PEER against death
- * alone, and its STATUS says so. SIGTERM is a leave. One thread, one poll(): work() is where a program of your own does its
- * work, so that the heartbeat stops when the work hangs. The same steps, easier to read: ../python/member.py. */
+ * One thread, one poll(): work() is where a program of your own does its work, so that the heartbeat stops when the work hangs.
+ * README.md beside this file says what it leaves out. The same steps, easier to read: ../python/member.py. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +25,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "sha256.h"
 
 enum { HEARTBEAT = 1000, BACKOFF = 500, BACKOFF_MAX = 2000, STABLE = 10000, PATIENCE = 10000, LINKS = 64, LINE = 512 }; /* ms, bytes */
 
@@ -33,6 +33,7 @@ static const char *self, *peer;
 static char **command, folder[PATH_MAX], me[300], used[80];
 static unsigned long long generation, revived;
 static char boot[64];
+static mode_t mask;
 static int reborn, gone, peer_fd = -1, peer_pid, tether;
 static int64_t begun, since, start_at, wait_ms = -1, beat_at, dial_at;
 static volatile sig_atomic_t terminated;
@@ -58,39 +59,6 @@ static const char *stop_file(void) {
 
 /* --- the folder --- */
 
-static void sha256(const unsigned char *data, size_t n, char hex[33]) { /* FIPS 180-4, the first 16 bytes; n < 4000 */
-    static uint32_t k[64]; uint32_t h[8], w[64], v[8];
-    unsigned char m[4096] = {0};
-    if (!k[0]) /* fractional parts of the cube roots of the first 64 primes, by integer search */
-        for (int i = 0, p = 2; i < 64; p++) {
-            int prime = 1;
-            for (int d = 2; d * d <= p; d++) prime &= p % d != 0;
-            if (!prime) continue;
-            unsigned __int128 low = 0, high = (unsigned __int128)8 << 32; /* the cube root of p, times 2^32 */
-            while (high - low > 1) { unsigned __int128 mid = (low + high) / 2; if (mid * mid * mid > (unsigned __int128)p << 96) high = mid; else low = mid; }
-            k[i++] = (uint32_t)low;
-        }
-    static const uint32_t begin[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-    memcpy(h, begin, sizeof h);
-    memcpy(m, data, n); m[n] = 0x80;
-    size_t blocks = (n + 9 + 63) / 64;
-    for (int i = 0; i < 8; i++) m[blocks * 64 - 1 - i] = (unsigned char)((uint64_t)n * 8 >> 8 * i);
-#define ROT(x, s) ((x) >> (s) | (x) << (32 - (s)))
-    for (const unsigned char *b = m; blocks--; b += 64) {
-        for (int i = 0; i < 16; i++) w[i] = (uint32_t)b[4 * i] << 24 | b[4 * i + 1] << 16 | b[4 * i + 2] << 8 | b[4 * i + 3];
-        for (int i = 16; i < 64; i++)
-            w[i] = w[i - 16] + (ROT(w[i - 15], 7) ^ ROT(w[i - 15], 18) ^ w[i - 15] >> 3) + w[i - 7] + (ROT(w[i - 2], 17) ^ ROT(w[i - 2], 19) ^ w[i - 2] >> 10);
-        memcpy(v, h, sizeof v);
-        for (int i = 0; i < 64; i++) {
-            uint32_t a = v[7] + (ROT(v[4], 6) ^ ROT(v[4], 11) ^ ROT(v[4], 25)) + ((v[4] & v[5]) ^ (~v[4] & v[6])) + k[i] + w[i];
-            uint32_t c = (ROT(v[0], 2) ^ ROT(v[0], 13) ^ ROT(v[0], 22)) + ((v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]));
-            memmove(v + 1, v, 7 * sizeof *v); v[4] += a; v[0] = a + c;
-        }
-        for (int i = 0; i < 8; i++) h[i] += v[i];
-    }
-    for (int i = 0; i < 4; i++) sprintf(hex + 8 * i, "%08x", h[i]);
-}
-
 static int holder(const char *name) { /* folder.md 2.1: the kernel names the process that holds the lock; 0: nobody */
     struct flock ask = {.l_type = F_WRLCK};
     int fd = open(file(name, "lock"), O_RDONLY | O_CLOEXEC);
@@ -112,10 +80,7 @@ static void claim(void) { /* folder.md 2 */
     int head = 1 + sprintf(a.sun_path + 1, "pairguard/%u/", geteuid());
     char hex[33]; sha256((unsigned char *)seed, n, hex); memcpy(a.sun_path + head, hex, 32);
     tether = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    for (int left = 50; bind(tether, (struct sockaddr *)&a, offsetof(struct sockaddr_un, sun_path) + head + 32); left--) {
-        if (!left) die(100, "the name is taken"); /* a child of the dead holder may keep it until its exec */
-        usleep(20000);
-    }
+    if (bind(tether, (struct sockaddr *)&a, offsetof(struct sockaddr_un, sun_path) + head + 32)) die(100, "the name is taken");
     listen(tether, 128);
     if (fstat(fd, &locked) || stat(file(self, "lock"), &at) || at.st_ino != locked.st_ino) die(100, "the lock file was replaced: start again");
 }
@@ -204,15 +169,14 @@ static void hello(Link *l) {
     say(l, "HELLO 1 self=%s peer=%s pid=%d gen=%llu heartbeat_ms=%d health=ok", self, peer, getpid(), generation, HEARTBEAT);
 }
 static void status(Link *l) {
-    const char *phase = peer_fd < 0 ? gone ? "left" : "reviving" : inward ? "up" : "starting";
+    const char *phase = gone ? "left" : peer_fd < 0 ? "reviving" : inward ? "up" : "starting";
     say(l, "STATUS 1 self=%s pid=%d peer=%s%s phase=%s plain=false guards_hang=false gen=%llu revived=%llu held_ms=%lld", self, getpid(), peer,
         peer_fd < 0 ? "" : text(" peer_pid=%d", peer_pid), phase, generation, revived, held());
 }
 static void end(const char *kind, const char *reason) { /* the goodbye is stored by now */
     say(outward, "BYE %s reason=%s", kind, reason);
     say(inward, "BYE %s reason=%s", kind, reason);
-    unlink(file(self, "sock"));
-    _exit(0);
+    _exit(0); /* the socket stays; the next holder of the name removes it */
 }
 static void look(void) { if (!access(stop_file(), F_OK)) end("stop", ""); }
 
@@ -312,6 +276,7 @@ static void revive(void) { /* the folder is read again here, after the proof and
     if (!pid) {
         sigset_t none; sigemptyset(&none); sigprocmask(SIG_SETMASK, &none, NULL);
         setsid();
+        umask(mask);
         dup2(open("/dev/null", O_RDONLY), 0);
         dup2(open(file(peer, "log"), O_WRONLY | O_CREAT | O_APPEND, 0600), 1);
         dup2(1, 2);
@@ -364,7 +329,7 @@ static void on_term(int s) { (void)s; terminated = 1; }
 int main(int argc, char **argv) {
     if (argc < 4) return fputs("usage: member SELF PEER COMMAND [ARG...]\n", stderr), 2;
     self = argv[1]; peer = argv[2]; command = argv + 3;
-    umask(077);
+    mask = umask(077);
     const char *dir = getenv("PAIRGUARD_DIR"), *token = getenv("PAIRGUARD_REVIVAL");
     if (!dir || !*dir) dir = geteuid() ? text("%s/.local/state/pairguard", getpwuid(geteuid())->pw_dir) : "/run/pairguard";
     mkdir(dir, 0700);
