@@ -27,7 +27,7 @@ type Cgroup struct{ path string }
 // Both names are a file's name each. ErrNotSupported says why there is none.
 func MakeCgroup(group, name string) (*Cgroup, error) {
 	for _, n := range []string{group, name} {
-		if n == "" || n != filepath.Base(n) || n == ".." || n == "." {
+		if n == "" || strings.ContainsAny(n, "/\x00\n") {
 			return nil, fmt.Errorf("%q cannot be the name of a cgroup", n)
 		}
 	}

@@ -50,7 +50,8 @@ type Spec struct {
 	// it, and all other files, and may close them as soon as Start has returned.
 	Output *os.File
 	// Stdin, Stdout and Stderr are for one each; nil: the null device for Stdin,
-	// Output for the others.
+	// Output for the others. They are given as they are: most programs fail on one
+	// that does not block, as those of os.Pipe do not.
 	Stdin, Stdout, Stderr *os.File
 	// Cgroup is where the process is born (Cgroup.Open); nil: in that of this
 	// process. Linux 5.7 with cgroup v2 alone, elsewhere Start fails with ErrCgroup.

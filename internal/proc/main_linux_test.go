@@ -66,6 +66,8 @@ func play(role string) {
 		playAttacher(argument)
 	case "spin":
 		playSpinner(argument)
+	default:
+		playProgram(name, argument)
 	}
 }
 

@@ -17,7 +17,8 @@ import (
 // Relies on proc(5): /proc/PID/environ, the environment as it was given at the
 // exec, for those who may trace the process. Programs that write their state into
 // their title (nginx, PostgreSQL, Redis) overwrite it there. In the middle of an
-// exec it is empty, and field 50 of /proc/PID/stat, where it begins, is 0.
+// exec it is empty, and fields 50 and 51 of /proc/PID/stat, where it begins and
+// ends, are 0; they are equal and not 0 in a process that was given none.
 
 const (
 	// execPatience is how long an exec may take that is under way while we look.
@@ -44,7 +45,7 @@ func FindMarked(variable, token string) ([]*Handle, error) {
 			if len(env) > 0 {
 				return containsEntry(env, mark), nil
 			}
-			if !executing(pid) || time.Now().After(deadline) {
+			if hasNoEnvironment(pid) || time.Now().After(deadline) {
 				return false, nil
 			}
 		}
@@ -61,19 +62,21 @@ func containsEntry(env, entry []byte) bool {
 	return false
 }
 
-// executing reports whether the process has memory, but no environment yet.
-func executing(pid int) bool {
+// hasNoEnvironment tells a process whose environment is empty for good from one whose
+// environment could not be read because it was in the middle of an exec, even if it
+// is through by now.
+func hasNoEnvironment(pid int) bool {
 	fields, err := statFields(pid)
-	if err != nil || len(fields) < 50 {
-		return false
+	if err != nil || len(fields) < 51 {
+		return true
 	}
 	const kernelThread = 0x200000 // PF_KTHREAD
-	flags, err := strconv.ParseUint(fields[9-1], 10, 64)
-	if err != nil || flags&kernelThread != 0 {
-		return false
+	state, flags, begin, end := fields[3-1], fields[9-1], fields[50-1], fields[51-1]
+	kind, err := strconv.ParseUint(flags, 10, 64)
+	if err != nil || kind&kernelThread != 0 || state == "Z" || state == "X" {
+		return true
 	}
-	state, memory, environment := fields[3-1], fields[23-1], fields[50-1]
-	return state != "Z" && state != "X" && memory != "0" && environment == "0"
+	return begin != "0" && begin == end
 }
 
 // FindWriters returns the processes of this user that have the file (a named pipe,
