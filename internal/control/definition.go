@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -113,6 +114,20 @@ func (d *Definition) Environ() []string {
 		env = append(env, key+"="+d.Env[key])
 	}
 	return env
+}
+
+// Root's default folder is in memory, and its logs are with those of the system.
+const rootFolder, rootLogs = "/run/pairguard", "/var/log/pairguard"
+
+// LogFile is where the output goes of a program whose supervisors' folder that is.
+func (d *Definition) LogFile(folder string) string {
+	switch {
+	case d.Log.File != "":
+		return d.Log.File
+	case folder == rootFolder:
+		return filepath.Join(rootLogs, d.Name+".log")
+	}
+	return filepath.Join(folder, "logs", d.Name+".log")
 }
 
 // Equal reports whether both say the same, whoever said it.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -45,7 +46,7 @@ func TestValidate(t *testing.T) {
 		"backoff-max: 1m0s is less":           func(d *Definition) { d.Backoff = Duration(time.Hour) },
 		"log.file: \"x\" is not":              func(d *Definition) { d.Log.File = "x" },
 		"log.size: 100 bytes is out":          func(d *Definition) { d.Log.Size = 100 },
-		"log.keep: 0 is out of range":         func(d *Definition) { d.Log.Keep = 0 },
+		"log.keep: -1 is out of range":        func(d *Definition) { d.Log.Keep = -1 },
 	} {
 		d := valid()
 		change(&d)
@@ -106,5 +107,17 @@ func TestEnviron(t *testing.T) {
 	d := Definition{Inherit: []string{"A=1", "B=2=3", "C="}, Env: map[string]string{"Z": "", "B": "own"}}
 	if got, want := d.Environ(), []string{"A=1", "C=", "B=own", "Z="}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestLogFile(t *testing.T) {
+	d := valid()
+	folder := filepath.Join(t.TempDir(), "pg")
+	if got, want := d.LogFile(folder), filepath.Join(folder, "logs", "web.log"); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	d.Log.File = filepath.Join(folder, "x")
+	if got := d.LogFile(folder); got != d.Log.File {
+		t.Errorf("%s, want %s", got, d.Log.File)
 	}
 }

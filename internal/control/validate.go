@@ -137,8 +137,8 @@ func (d *Definition) checkLog() error {
 		return wrong("log.file", "%q is not an absolute path in UTF-8", l.File)
 	case l.Size < minLogSize || l.Size > maxLogSize:
 		return wrong("log.size", "%d bytes is out of range: use at least %d bytes, such as 10MB", l.Size, minLogSize)
-	case l.Keep < 1 || l.Keep > maxLogKeep:
-		return wrong("log.keep", "%d is out of range: use 1 to %d", l.Keep, maxLogKeep)
+	case l.Keep < 0 || l.Keep > maxLogKeep:
+		return wrong("log.keep", "%d is out of range: use 0 to %d", l.Keep, maxLogKeep)
 	}
 	return nil
 }
