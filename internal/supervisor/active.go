@@ -1,0 +1,363 @@
+package supervisor
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pairguard/pairguard/internal/control"
+	"github.com/pairguard/pairguard/internal/custody"
+	"github.com/pairguard/pairguard/internal/ipc"
+	"github.com/pairguard/pairguard/internal/pairdir"
+	"github.com/pairguard/pairguard/internal/proc"
+	"github.com/pairguard/pairguard/internal/supervisor/output"
+)
+
+// active is what only the acting supervisor has.
+type active struct {
+	l       *loop
+	claim   *pairdir.Claim
+	births  *os.File // open for writing as long as we live, for our children until their exec
+	control *ipc.StreamListener
+	custody *ipc.CourierListener
+
+	link     *link        // to the standby; nil: none
+	other    *proc.Handle // the standby's process; nil: none known
+	joined   joining
+	serving  bool
+	used     bool // somebody has asked for something
+	since    time.Time
+	lastHeal string
+}
+
+// act makes us the active one: the lock is ours.
+func (l *loop) act(a custody.Act) {
+	l.active.since = time.Now()
+	if err := l.active.begin(); err != nil {
+		l.failure = fmt.Errorf("supervisor: cannot act: %w", err)
+		return
+	}
+	l.restore(a)
+	if l.standby != nil {
+		l.standby.drop()
+		l.standby = nil
+	}
+	l.active.serve()
+	l.considerEnding()
+}
+
+// begin listens, on the sockets that the one before us has handed over where it did:
+// who waits in their queues loses nothing.
+func (a *active) begin() error {
+	l := a.l
+	births := l.dir.Path() + "/" + birthsPipe
+	if err := output.MakePipe(births); err != nil {
+		return err
+	}
+	var err error
+	if a.births, err = output.OpenWriter(births); err != nil {
+		return err
+	}
+	if files := l.standby.take(listenersKey); len(files) == 2 {
+		a.control, err = ipc.AdoptStream(files[0], l.name.Address())
+		if err == nil {
+			a.custody, err = ipc.AdoptCourier(files[1], l.custodyAddress())
+		} else {
+			files[1].Close()
+		}
+		if err == nil {
+			return nil
+		}
+		l.debug("listeners cannot be adopted", "error", err)
+	}
+	return a.listen()
+}
+
+// listen makes both sockets anew.
+func (a *active) listen() error {
+	a.stopListening()
+	if err := a.claim.RemoveStaleSocket(); err != nil {
+		return err
+	}
+	var err error
+	if a.control, err = ipc.ListenStream(a.l.name.Address()); err != nil {
+		return err
+	}
+	address := a.l.custodyAddress()
+	if err := os.Remove(string(address)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	a.custody, err = ipc.ListenCourier(address)
+	return err
+}
+
+func (a *active) stopListening() {
+	if a.control != nil {
+		a.control.Close()
+	}
+	if a.custody != nil {
+		a.custody.Close()
+	}
+}
+
+// serve lets the standby and clients in.
+func (a *active) serve() {
+	l := a.l
+	a.serving = true
+	l.submit(custody.Item{Key: listenersKey, Files: 2}, nil)
+	couriers, clients := a.custody, a.control
+	l.later(func() { a.accept(couriers) })
+	l.later(func() { control.Serve(l.ctx, listener{clients}, &handler{l}) })
+}
+
+// checked: what a look at our lock and our sockets has found.
+func (a *active) checked(healed []string, err error) {
+	if errors.Is(err, pairdir.ErrLost) {
+		a.l.failure = fmt.Errorf("supervisor: %w", err)
+		return
+	}
+	_, gone := os.Lstat(string(a.l.name.Address()))
+	_, goneToo := os.Lstat(string(a.l.custodyAddress()))
+	if errors.Is(gone, os.ErrNotExist) || errors.Is(goneToo, os.ErrNotExist) {
+		healed = append(healed, "a socket of the supervisors had been removed and is back")
+		if err := a.listen(); err != nil {
+			a.l.tell("supervisor_failed", err.Error())
+			return
+		}
+		a.serve()
+	}
+	text := strings.Join(healed, "; ")
+	if text != "" && text != a.lastHeal {
+		a.l.tell("supervisor_healed", text)
+	}
+	a.lastHeal = text
+}
+
+func (a *active) close() {
+	a.stopListening()
+	if a.link != nil {
+		a.link.close()
+	}
+}
+
+// accept lets a standby in, one after the other.
+func (a *active) accept(from *ipc.CourierListener) {
+	for {
+		conn, err := from.Accept()
+		if errors.Is(err, os.ErrClosed) {
+			return
+		}
+		if err != nil {
+			select {
+			case <-a.l.ctx.Done():
+				return
+			case <-time.After(100 * time.Millisecond): // descriptors may be used up for the moment
+			}
+			continue
+		}
+		a.l.later(func() { a.welcome(conn) })
+	}
+}
+
+// welcome lets in who holds the name of the other supervisor, and nobody else.
+func (a *active) welcome(conn *ipc.Courier) {
+	l := a.l
+	handle, err := l.trust(conn, l.peer)
+	if err != nil {
+		l.debug("not a standby", "error", err)
+		conn.Close()
+		return
+	}
+	conn.SetReceiveDeadline(time.Now().Add(dialPatience))
+	b, files, err := conn.Receive()
+	var j joining
+	if err == nil {
+		var p parcel
+		if p, err = parseParcel(b, files); err == nil {
+			j, err = parseJoining(p)
+		}
+	}
+	conn.SetReceiveDeadline(time.Time{})
+	if err != nil || !l.post(func() { a.join(conn, handle, j) }) {
+		conn.Close()
+		handle.Close()
+	}
+}
+
+// trust returns a handle on who is at the other end, if that is the holder of name.
+func (l *loop) trust(conn *ipc.Courier, name pairdir.Name) (*proc.Handle, error) {
+	peer, err := conn.Peer()
+	if err != nil {
+		return nil, err
+	}
+	if err := peer.Trusted(); err != nil {
+		return nil, err
+	}
+	holder, err := l.dir.Holder(name)
+	if err != nil {
+		return nil, err
+	}
+	if !holder.Held || holder.PID != peer.PID {
+		return nil, fmt.Errorf("process %d is not the holder of %s", peer.PID, name)
+	}
+	return peer.Open()
+}
+
+// join begins to give the standby everything.
+func (a *active) join(conn *ipc.Courier, handle *proc.Handle, j joining) {
+	l := a.l
+	if a.link != nil {
+		a.link.close()
+		a.link = nil
+	}
+	if a.other != nil && a.other.ID() != handle.ID() {
+		// Whoever holds the name now came after the death of the one before.
+		l.decide(custody.StandbyLost{})
+	}
+	if a.other != nil {
+		a.other.Close()
+	}
+	a.other, a.joined = handle, j
+	handle.OnDone(func() { l.post(func() { a.lost(handle) }) })
+	a.link = newLink(l, conn)
+	l.decide(custody.StandbyJoined{})
+}
+
+func (a *active) lost(handle *proc.Handle) {
+	if a.other != handle {
+		return
+	}
+	a.other.Close()
+	a.other = nil
+	if a.link != nil {
+		a.link.close()
+		a.link = nil
+	}
+	a.l.decide(custody.StandbyLost{})
+}
+
+// link is the custody link, as the active one has it.
+type link struct {
+	l    *loop
+	conn *ipc.Courier
+
+	mu     sync.Mutex
+	queue  []outgoing
+	closed bool
+	wake   chan struct{} // has room for one
+}
+
+type outgoing struct {
+	bytes []byte
+	files []*os.File // closed when they are sent
+}
+
+func newLink(l *loop, conn *ipc.Courier) *link {
+	k := &link{l: l, conn: conn, wake: make(chan struct{}, 1)}
+	l.later(k.write)
+	l.later(k.read)
+	return k
+}
+
+// send hands a parcel to the link and takes the files over. It never waits for the
+// standby.
+func (k *link) send(p parcel, files []*os.File) {
+	p.Files = len(files)
+	k.mu.Lock()
+	closed := k.closed
+	if !closed {
+		k.queue = append(k.queue, outgoing{encode(p), files})
+	}
+	k.mu.Unlock()
+	if closed {
+		closeAll(files)
+		return
+	}
+	k.ring()
+}
+
+func (k *link) ring() {
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (k *link) close() {
+	k.mu.Lock()
+	k.closed = true
+	for _, o := range k.queue {
+		closeAll(o.files)
+	}
+	k.queue = nil
+	k.mu.Unlock()
+	k.ring()
+	k.conn.Close()
+}
+
+func (k *link) write() {
+	for {
+		k.mu.Lock()
+		queue, closed := k.queue, k.closed
+		k.queue = nil
+		k.mu.Unlock()
+		if closed {
+			return
+		}
+		for i, o := range queue {
+			err := k.conn.Send(o.bytes, o.files...)
+			closeAll(o.files)
+			if err != nil {
+				for _, rest := range queue[i+1:] {
+					closeAll(rest.files)
+				}
+				k.l.debug("custody link: cannot send", "error", err)
+				k.l.post(k.cut)
+				return
+			}
+		}
+		if len(queue) == 0 {
+			<-k.wake
+		}
+	}
+}
+
+// read takes the acknowledgements.
+func (k *link) read() {
+	for {
+		b, files, err := k.conn.Receive()
+		closeAll(files)
+		var p parcel
+		if err == nil {
+			err = json.Unmarshal(b, &p)
+		}
+		if err != nil {
+			k.l.debug("custody link: cannot receive", "error", err)
+			k.l.post(k.cut)
+			return
+		}
+		if p.Kind == ackParcel {
+			k.l.post(func() { k.acked(p.Seq) })
+		}
+	}
+}
+
+func (k *link) acked(seq uint64) {
+	if k.l.active.link == k {
+		k.l.decide(custody.Acked{Seq: seq})
+	}
+}
+
+// cut: the link has ended; whether the standby has, its handle tells.
+func (k *link) cut() {
+	if k.l.active.link != k {
+		return
+	}
+	k.close()
+	k.l.active.link = nil
+	k.l.decide(custody.StandbyCut{})
+}

@@ -1,0 +1,13 @@
+//go:build !unix
+
+package supervisor
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+func duplicate(...*os.File) ([]*os.File, error) { return nil, errors.ErrUnsupported }
+
+func extraSignal(string) syscall.Signal { return syscall.SIGTERM }

@@ -1,0 +1,412 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/pairguard/pairguard"
+	"github.com/pairguard/pairguard/internal/control"
+	"github.com/pairguard/pairguard/internal/custody"
+	"github.com/pairguard/pairguard/internal/lifecycle"
+	"github.com/pairguard/pairguard/internal/pairdir"
+	"github.com/pairguard/pairguard/internal/proc"
+	"github.com/pairguard/pairguard/internal/supervisor/output"
+)
+
+const (
+	// inboxRoom is how much news may wait for the loop before who brings it waits.
+	inboxRoom = 256
+	// lastWords is how long the end waits for a slow disk.
+	lastWords = 2 * time.Second
+	// lockCheck is how often the lock of the active one is looked at.
+	lockCheck = 2 * time.Second
+)
+
+// loop is one supervisor. Its fields belong to the goroutine of run, but for those
+// that are set once and have their own locks.
+type loop struct {
+	cfg        Config
+	dir        *pairdir.Dir
+	shelf      *pairdir.Shelf
+	me         proc.ID
+	boot       string
+	name, peer pairdir.Name // the lock of the active one; the other supervisor
+	groupName  string       // of the cgroups of this folder's programs
+	member     *pairguard.Member
+	journal    *journal
+	scribe     *scribe
+	starts     *queue
+	pump       *output.Pump
+
+	inbox  chan func()
+	ctx    context.Context // of everything that runs aside
+	cancel context.CancelFunc
+	aside  sync.WaitGroup
+
+	custody  *custody.Machine
+	pending  []custody.Event
+	deciding bool
+	tickets  map[uint64]func(held bool)
+	ticket   uint64
+	begun    bool
+	failure  error
+
+	standby *standby // what we hold for the active one; nil: nothing
+	active  *active  // nil: we do not act
+
+	programs map[string]*program // while we act
+	busy     int                 // requests in work that may start something
+	idleAt   time.Duration       // since when there is nothing to do; 0: there is
+	ending   bool                // no request is taken any more
+	checkAt  time.Duration       // when the lock is looked at next
+	diskSaid string              // the last trouble with the disk, told once
+	since    time.Time
+	timer    *time.Timer
+}
+
+func (l *loop) now() time.Duration { return pairdir.SinceBoot() }
+
+func (l *loop) debug(what string, args ...any) {
+	if l.cfg.Logger != nil {
+		l.cfg.Logger.Debug(what, args...)
+	}
+}
+
+// post hands work to the loop; false: it has ended.
+func (l *loop) post(fn func()) bool {
+	select {
+	case l.inbox <- fn:
+		return true
+	case <-l.ctx.Done():
+		return false
+	}
+}
+
+// later runs what may take its time.
+func (l *loop) later(fn func()) { l.aside.Go(fn) }
+
+// afterwards runs fn in the loop when d is over.
+func (l *loop) afterwards(d time.Duration, fn func()) {
+	time.AfterFunc(d, func() { l.post(fn) })
+}
+
+// run is the loop: it waits for one thing at a time. ended brings the end of the
+// pair's member.
+func (l *loop) run(ended <-chan error) error {
+	l.timer = time.NewTimer(time.Hour)
+	defer l.timer.Stop()
+	for {
+		l.arm()
+		select {
+		case fn := <-l.inbox:
+			fn()
+		case <-l.timer.C:
+			l.tick()
+		case err := <-ended:
+			l.finish()
+			return errors.Join(err, l.failure)
+		}
+		if l.failure != nil {
+			// The lock is another's: neither a goodbye nor anything else is ours to say.
+			l.finish()
+			return l.failure
+		}
+	}
+}
+
+func (l *loop) arm() {
+	at, wanted := l.custody.Deadline()
+	for _, p := range l.programs {
+		if p.due > 0 && (!wanted || p.due < at) {
+			at, wanted = p.due, true
+		}
+	}
+	if l.idleAt > 0 && (!wanted || l.idleAt < at) {
+		at, wanted = l.idleAt, true
+	}
+	wait := time.Hour
+	if wanted {
+		wait = max(at-l.now(), 0)
+	}
+	l.timer.Reset(wait)
+}
+
+func (l *loop) tick() {
+	now := l.now()
+	if at, ok := l.custody.Deadline(); ok && at <= now {
+		l.decide(custody.Tick{})
+	}
+	for _, p := range l.programs {
+		if p.due > 0 && p.due <= now {
+			p.step(lifecycle.Tick{})
+		}
+	}
+	l.considerEnding()
+}
+
+func (l *loop) scheduleProgram(p *program) {
+	at, ok := p.machine.Deadline()
+	if !ok {
+		at = 0
+	}
+	p.due = at
+}
+
+// finish ends what runs aside and gives everything back. What a program needs is left
+// as it is: it runs on.
+func (l *loop) finish() {
+	l.cancel()
+	if l.active != nil {
+		l.active.close()
+	}
+	l.scribe.close()
+	l.starts.close()
+	deadline := time.After(lastWords)
+	for _, done := range []<-chan struct{}{l.scribe.done, l.starts.done, l.served()} {
+		select {
+		case <-done:
+		case <-deadline:
+			return
+		}
+	}
+	l.journal.close()
+	select {
+	case <-l.journal.done:
+	case <-deadline:
+	}
+}
+
+// served is closed when everything that runs aside has come to its end; what it still
+// wants to tell is dropped.
+func (l *loop) served() <-chan struct{} {
+	done := make(chan struct{})
+	go func() { l.aside.Wait(); close(done) }()
+	return done
+}
+
+// hear takes the news of the pair.
+func (l *loop) hear(e pairguard.Event) {
+	switch e.Kind {
+	case pairguard.Listening:
+		l.post(l.begin)
+	case pairguard.PeerDead, pairguard.PeerFenced, pairguard.PeerStarted:
+		l.post(func() { l.decide(custody.Senior{}) })
+	case pairguard.PeerUp, pairguard.PeerSuspect, pairguard.PeerLate, pairguard.PeerHung, pairguard.PeerSilent, pairguard.PeerLeft,
+		pairguard.PeerFailed, pairguard.Held, pairguard.Unheld, pairguard.Stopped:
+	}
+}
+
+// begin comes when our own name is ours.
+func (l *loop) begin() {
+	if l.begun {
+		return
+	}
+	l.begun = true
+	other, err := l.dir.Holder(l.peer)
+	l.decide(custody.Begin{Junior: err == nil && other.Held})
+}
+
+// healthy answers when the loop does. It is asked once a heartbeat, so that what has
+// to be looked at now and then is looked at here, without a timer of its own.
+func (l *loop) healthy(ctx context.Context) error {
+	answered := make(chan struct{})
+	l.post(func() {
+		l.checkLock()
+		close(answered)
+	})
+	select {
+	case <-answered:
+		return nil
+	case <-l.ctx.Done():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// decide gives the custody machine an event and does what it says; events that arise
+// meanwhile come after it.
+func (l *loop) decide(e custody.Event) {
+	l.pending = append(l.pending, e)
+	if l.deciding {
+		return
+	}
+	l.deciding = true
+	for len(l.pending) > 0 {
+		e, l.pending = l.pending[0], l.pending[1:]
+		for _, a := range l.custody.Step(l.now(), e) {
+			l.obey(a)
+		}
+	}
+	l.deciding, l.pending = false, nil
+}
+
+func (l *loop) obey(action custody.Action) {
+	switch a := action.(type) {
+	case custody.Claim:
+		l.claim()
+	case custody.Dial:
+		l.dial()
+	case custody.AwaitBirths:
+		l.awaitBirths()
+	case custody.Ack:
+		l.standby.ack(a.Seq)
+	case custody.Act:
+		l.act(a)
+	case custody.Give:
+		l.give(a.Seq, a.Item)
+	case custody.EndSnapshot:
+		l.active.link.send(parcel{Kind: endParcel, Seq: a.Seq}, nil)
+	case custody.Release:
+		if tell := l.tickets[a.Ticket]; tell != nil {
+			delete(l.tickets, a.Ticket)
+			tell(a.Held)
+		}
+	case custody.Fence:
+		if l.active.other != nil {
+			_ = l.active.other.Kill()
+		}
+	}
+}
+
+// submit says how it is with an item from now on; held, which may be nil, is called
+// when whoever takes over knows.
+func (l *loop) submit(item custody.Item, held func(bool)) {
+	var ticket uint64
+	if held != nil {
+		l.ticket++
+		ticket = l.ticket
+		l.tickets[ticket] = held
+	}
+	l.decide(custody.Submit{Item: item, Ticket: ticket})
+}
+
+// claim tries to become the active one; it may wait for a dying holder.
+func (l *loop) claim() {
+	l.later(func() {
+		claim, err := l.dir.Claim(l.name)
+		posted := l.post(func() { l.claimed(claim, err) })
+		if !posted && claim != nil {
+			_ = claim.Release()
+		}
+	})
+}
+
+func (l *loop) claimed(claim *pairdir.Claim, err error) {
+	var taken *pairdir.TakenError
+	switch {
+	case err == nil:
+		l.active = &active{l: l, claim: claim}
+		l.decide(custody.Claimed{})
+	case errors.As(err, &taken) && taken.PID > 0 && !dying(taken.PID):
+		l.decide(custody.Taken{})
+	default:
+		l.decide(custody.ClaimFailed{Reason: err.Error()})
+	}
+}
+
+// dying: a process that cannot be looked at any more lets go of its locks in a moment.
+func dying(pid int) bool {
+	h, err := proc.Open(pid)
+	if err != nil {
+		return true
+	}
+	defer h.Close()
+	select {
+	case <-h.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// checkLock heals what somebody removed, and gives way when the lock is lost.
+func (l *loop) checkLock() {
+	if l.active == nil || l.now() < l.checkAt {
+		return
+	}
+	l.checkAt = l.now() + lockCheck
+	claim := l.active.claim
+	l.later(func() {
+		healed, err := claim.Check()
+		l.post(func() { l.active.checked(healed, err) })
+	})
+}
+
+// considerEnding ends the pair of supervisors when there is nothing for them to do.
+func (l *loop) considerEnding() {
+	if l.active == nil || !l.active.serving || l.ending {
+		return
+	}
+	idle := l.busy == 0
+	for _, p := range l.programs {
+		idle = idle && !p.record().Live() && !p.leaving
+	}
+	switch {
+	case !idle:
+		l.idleAt = 0
+	case l.idleAt == 0:
+		l.idleAt = l.now() + l.patience()
+	case l.now() >= l.idleAt:
+		l.end("no program is left to guard")
+	}
+}
+
+// patience is how long supervisors without a program stay: one that has just been
+// started was started for a request that is on its way.
+func (l *loop) patience() time.Duration {
+	if len(l.programs) == 0 && !l.active.used {
+		return 10 * time.Second
+	}
+	return time.Second
+}
+
+func (l *loop) end(reason string) {
+	l.ending = true
+	l.idleAt = 0
+	l.member.Stop(reason)
+}
+
+// recordStored tells of a disk that does not take records, once.
+func (l *loop) recordStored(err error) {
+	said := ""
+	if err != nil {
+		said = err.Error()
+	}
+	l.post(func() {
+		if said != "" && said != l.diskSaid {
+			l.tell("program_record", said)
+		}
+		l.diskSaid = said
+	})
+}
+
+// tell writes an event that is of no program.
+func (l *loop) tell(event, reason string) {
+	l.journal.write(pairdir.Record{Time: time.Now(), Event: event, Self: l.cfg.Self, PID: l.me.PID, Reason: reason})
+}
+
+// isGone: the process that it was about is dead.
+func isGone(err error) bool { return errors.Is(err, proc.ErrGone) }
+
+var signals = map[string]syscall.Signal{
+	"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL, "ABRT": syscall.SIGABRT,
+	"QUIT": syscall.SIGQUIT,
+}
+
+// signalOf is the signal of that name; what the definition allows is known.
+func signalOf(name string) syscall.Signal {
+	if s, ok := signals[name]; ok {
+		return s
+	}
+	return extraSignal(name)
+}
+
+// forgetRequest and remember keep supervisors while a request is in work.
+func (l *loop) occupy()  { l.busy++; l.idleAt = 0 }
+func (l *loop) release() { l.busy--; l.considerEnding() }
+
+var _ control.Handler = (*handler)(nil)

@@ -1,0 +1,265 @@
+package supervisor
+
+import (
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/pairguard/pairguard/internal/custody"
+	"github.com/pairguard/pairguard/internal/lifecycle"
+	"github.com/pairguard/pairguard/internal/proc"
+)
+
+// restore takes over every program that whoever acted before has left: from the copy
+// that we hold, and from the disk where that is not all.
+func (l *loop) restore(a custody.Act) {
+	programs, fromDisk := l.copied(a.Copy), map[string]bool{}
+	if !a.Complete {
+		l.addFromDisk(programs, a.Copy, fromDisk)
+	}
+	names := make([]string, 0, len(programs))
+	for name := range programs {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		l.takeOver(programs[name], fromDisk[name])
+	}
+}
+
+// copied reads what was in custody.
+func (l *loop) copied(items []custody.Item) map[string]*saved {
+	programs := map[string]*saved{}
+	for _, it := range items {
+		name, ok := strings.CutPrefix(it.Key, definitionItem)
+		if !ok || it.Gone {
+			continue
+		}
+		var d definitionRecord
+		if err := json.Unmarshal(it.Body, &d); err != nil || d.Definition.Validate() != nil {
+			l.tell("supervisor_failed", "the copy of "+name+" cannot be read: its definition on the disk counts")
+			continue
+		}
+		programs[name] = &saved{definition: d.Definition, request: d.Request}
+	}
+	for _, it := range items {
+		name, ok := strings.CutPrefix(it.Key, runItem)
+		if s := programs[name]; ok && s != nil && !it.Gone {
+			s.run = readRun(it.Body)
+		}
+	}
+	return programs
+}
+
+// readRun is the zero record when it cannot be read.
+func readRun(b []byte) (r runRecord) {
+	if json.Unmarshal(b, &r) != nil || r.Record.Validate() != nil {
+		return runRecord{}
+	}
+	return r
+}
+
+// addFromDisk adds what the copy does not speak of.
+func (l *loop) addFromDisk(programs map[string]*saved, items []custody.Item, fromDisk map[string]bool) {
+	spoken := map[string]bool{}
+	for _, it := range items {
+		spoken[it.Key] = true
+	}
+	found, notes, err := loadAll(l.shelf, l.boot)
+	if err != nil {
+		l.tell("supervisor_failed", err.Error())
+	}
+	for _, note := range notes {
+		l.tell("supervisor_note", note)
+	}
+	for _, s := range found {
+		name := s.definition.Name
+		switch have := programs[name]; {
+		case have == nil && !spoken[definitionItem+name]:
+			programs[name], fromDisk[name] = &s, true
+		case have != nil && !spoken[runItem+name]:
+			have.run, fromDisk[name] = s.run, true
+		}
+	}
+}
+
+// takeOver goes on with one program, whose descriptors may be in our hands.
+func (l *loop) takeOver(s *saved, fromDisk bool) {
+	p := l.newProgram(s.definition, s.request)
+	name := s.definition.Name
+	if files := l.standby.take(outputItem + name); len(files) == 2 {
+		p.pipe, p.log = files[0], files[1]
+	}
+	handle := l.standby.takeProcess(name)
+	if s.run.Record.State == "" { // it was never started, or its record is lost
+		p.machine = lifecycle.New(policyOf(&s.definition), rand.Float64)
+		p.lookForLost()
+		return
+	}
+	p.run = s.run
+	p.run.BootID = l.boot
+	p.machine = lifecycle.Restore(policyOf(&s.definition), s.run.Record, rand.Float64)
+	if s.run.Cgroup != "" {
+		p.group, _ = proc.OpenCgroup(s.run.Cgroup)
+	}
+	l.submit(custody.Item{Key: runItem + name, Body: encode(p.run)}, nil)
+	if s.run.Record.Phase != lifecycle.Idle || p.pipe != nil {
+		if err := p.openOutput(); err != nil {
+			p.logging = err.Error()
+			p.tell("program_output", err.Error())
+		}
+	}
+	p.adopt(handle)
+	p.step(lifecycle.Begin{FromDisk: fromDisk})
+}
+
+// adopt takes the process that the record speaks of; handle is what custody has of it.
+func (p *program) adopt(handle *proc.Handle) {
+	gen := p.record().Generation
+	switch p.record().Phase {
+	case lifecycle.Alive:
+		p.adopted = true
+		if handle == nil && p.run.Process != nil {
+			h, err := proc.Reopen(*p.run.Process)
+			if err != nil && !isGone(err) {
+				p.tell("program_failed", "it cannot be watched: "+err.Error())
+			}
+			handle = h
+		}
+		if handle != nil {
+			p.guard(gen, handle)
+			return
+		}
+		p.openOrphans()
+		p.l.post(func() { p.step(lifecycle.Ended{Gen: gen}) }) // after Begin
+	case lifecycle.Clearing:
+		if handle != nil {
+			handle.Close()
+		}
+		p.openOrphans()
+	case lifecycle.Birth:
+		if handle != nil {
+			// It was started and the record of that did not come: it is what Resolve looks for.
+			p.handle = handle
+		}
+	case lifecycle.Idle:
+		if handle != nil {
+			handle.Close()
+		}
+	}
+}
+
+// openOrphans is for what a main process has left behind that we have no handle of.
+func (p *program) openOrphans() {
+	if p.run.Process == nil {
+		return
+	}
+	tree, err := proc.OpenOrphans(*p.run.Process, p.group)
+	if err != nil {
+		if !isGone(err) {
+			p.tell("program_failed", "what it left behind cannot be found: "+err.Error())
+		}
+		return
+	}
+	tree.Remember(p.run.Known)
+	p.tree = tree
+}
+
+// lookForLost finds a process whose record is lost by the pipe that it prints into.
+func (p *program) lookForLost() {
+	l := p.l
+	if err := p.openOutput(); err != nil {
+		return
+	}
+	pipe := p.pipe
+	l.later(func() {
+		writers, err := proc.FindWriters(pipe)
+		main := chooseMain(writers)
+		l.post(func() {
+			if err != nil || main == nil {
+				return
+			}
+			p.foundLost(main)
+		})
+	})
+}
+
+func (p *program) foundLost(main *proc.Handle) {
+	gen := p.record().Generation + 1
+	if p.record().Phase != lifecycle.Idle {
+		main.Close()
+		return
+	}
+	p.adopted = true
+	p.step(lifecycle.Begin{FromDisk: true, Found: gen})
+	p.guard(gen, main)
+	p.publish(nil)
+}
+
+// resolve finds out what became of an open intent, when nobody is on the way between
+// fork and exec any more.
+func (l *loop) resolve(p *program, gen uint64) {
+	if p.handle != nil { // the handle came, the record did not
+		h := p.handle
+		p.guard(gen, h)
+		p.adopted = true
+		p.step(lifecycle.Resolved{Gen: gen, Found: true})
+		return
+	}
+	token, pipe := p.run.Token, p.pipe
+	l.later(func() {
+		if err := l.settleBirths(l.ctx); err != nil {
+			return // we end
+		}
+		marked, err := proc.FindMarked(tokenVariable, token)
+		if pipe != nil {
+			// Programs that write their state into their title overwrite the mark.
+			writers, err2 := proc.FindWriters(pipe)
+			marked, err = append(marked, writers...), errors.Join(err, err2)
+		}
+		traces := len(marked) > 0
+		main := chooseMain(marked)
+		l.post(func() { p.resolved(gen, main, traces, err) })
+	})
+}
+
+func (p *program) resolved(gen uint64, main *proc.Handle, traces bool, err error) {
+	if p.record().Phase != lifecycle.Birth || p.record().Generation != gen {
+		if main != nil {
+			main.Close()
+		}
+		return
+	}
+	if err != nil {
+		p.tell("program_failed", "it is not known for sure whether it was started: "+err.Error())
+	}
+	switch {
+	case main != nil:
+		p.adopted = true
+		p.guard(gen, main)
+		p.step(lifecycle.Resolved{Gen: gen, Found: true})
+	default:
+		ran := traces
+		if p.group != nil {
+			if populated, err := p.group.Populated(); err == nil && populated {
+				ran = true
+			}
+		}
+		p.step(lifecycle.Resolved{Gen: gen, Ran: ran})
+	}
+}
+
+// chooseMain returns the oldest that leads its session, as what we start does, and
+// closes the others.
+func chooseMain(found []*proc.Handle) (main *proc.Handle) {
+	for _, h := range found {
+		if leads, err := h.LeadsSession(); main == nil && err == nil && leads {
+			main = h
+			continue
+		}
+		h.Close()
+	}
+	return main
+}

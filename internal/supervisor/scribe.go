@@ -1,0 +1,107 @@
+package supervisor
+
+import (
+	"sync"
+
+	"github.com/pairguard/pairguard/internal/pairdir"
+)
+
+// scribe writes records aside, since a disk may hang. The newest state of a record
+// wins: what was overtaken in the queue is never written. Safe for concurrent use.
+type scribe struct {
+	shelf *pairdir.Shelf
+
+	mu      sync.Mutex
+	pending map[recordName]*writing
+	order   []recordName
+	wake    chan struct{} // has room for one
+	closed  bool
+	done    chan struct{}
+}
+
+type recordName struct{ name, ext string }
+
+// writing is one record to be written; nil value: to be removed.
+type writing struct {
+	value   any
+	lasting bool
+	then    []func(error)
+}
+
+func newScribe(shelf *pairdir.Shelf) *scribe {
+	s := &scribe{shelf: shelf, pending: map[recordName]*writing{}, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	go s.run()
+	return s
+}
+
+// store puts value on the disk, or takes the record away when value is nil, and
+// calls then, which may be nil, when it, or something newer, is there. then runs on
+// the scribe's goroutine.
+func (s *scribe) store(name, ext string, value any, lasting bool, then func(error)) {
+	key := recordName{name, ext}
+	s.mu.Lock()
+	w := s.pending[key]
+	if w == nil {
+		w = &writing{}
+		s.pending[key] = w
+		s.order = append(s.order, key)
+	}
+	w.value, w.lasting = value, lasting
+	if then != nil {
+		w.then = append(w.then, then)
+	}
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// close writes what is waiting, unless the disk hangs: wait on done with patience.
+func (s *scribe) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (s *scribe) run() {
+	defer close(s.done)
+	for {
+		key, w, closed := s.next()
+		switch {
+		case w != nil:
+			err := s.write(key, w)
+			for _, then := range w.then {
+				then(err)
+			}
+		case closed:
+			return
+		default:
+			<-s.wake
+		}
+	}
+}
+
+func (s *scribe) next() (key recordName, w *writing, closed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.order) == 0 {
+		return key, nil, s.closed
+	}
+	key = s.order[0]
+	s.order = s.order[1:]
+	w = s.pending[key]
+	delete(s.pending, key)
+	return key, w, false
+}
+
+func (s *scribe) write(key recordName, w *writing) error {
+	if w.value == nil {
+		return s.shelf.Remove(key.name, key.ext)
+	}
+	return s.shelf.Store(key.name, key.ext, w.value, w.lasting)
+}

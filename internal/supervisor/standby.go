@@ -1,0 +1,259 @@
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pairguard/pairguard/internal/custody"
+	"github.com/pairguard/pairguard/internal/ipc"
+	"github.com/pairguard/pairguard/internal/proc"
+	"github.com/pairguard/pairguard/internal/supervisor/output"
+)
+
+const (
+	custodySocket = "supervisor.custody.sock"
+	birthsPipe    = "supervisor.births.fifo"
+	// dialPatience is how long reaching the active one may take.
+	dialPatience = 2 * time.Second
+	// drainPatience is how long the link of a dead active one may stay open: a child of
+	// it that has not come to its exec yet holds it, too.
+	drainPatience = 2 * time.Second
+)
+
+func (l *loop) custodyAddress() ipc.Address {
+	return ipc.Address(filepath.Join(l.dir.Path(), custodySocket))
+}
+
+// standby is what we hold for the active one, and the link to it.
+type standby struct {
+	l      *loop
+	conn   *ipc.Courier // nil: there is no link
+	handle *proc.Handle // of the active one; nil: not known
+	held   map[string][]*os.File
+	// processes are the handles of programs, from birth: a death between two
+	// supervisors is seen, and how it came about.
+	processes map[string]*proc.Handle
+	over      bool // the link has ended
+}
+
+// joining is what a standby says of itself.
+type joining struct {
+	Generation uint64    `json:"generation"`
+	Since      time.Time `json:"since"`
+}
+
+// dial links to the active one, from nothing.
+func (l *loop) dial() {
+	if l.standby != nil {
+		l.standby.drop()
+	}
+	s := &standby{l: l, held: map[string][]*os.File{}, processes: map[string]*proc.Handle{}}
+	l.standby = s
+	hello := parcel{Kind: joinParcel, Body: encode(joining{Generation: l.member.Status().Generation, Since: l.since})}
+	l.later(func() {
+		conn, handle, err := l.reachActive(encode(hello))
+		if !l.post(func() { s.dialed(conn, handle, err) }) && err == nil {
+			conn.Close()
+			handle.Close()
+		}
+	})
+}
+
+// reachActive connects to whoever listens, and makes sure that it is the holder of
+// the active one's lock.
+func (l *loop) reachActive(hello []byte) (*ipc.Courier, *proc.Handle, error) {
+	ctx, cancel := context.WithTimeout(l.ctx, dialPatience)
+	defer cancel()
+	conn, err := ipc.DialCourier(ctx, l.custodyAddress())
+	if err != nil {
+		return nil, nil, err
+	}
+	handle, err := l.trust(conn, l.name)
+	if err == nil {
+		err = conn.Send(hello)
+	}
+	if err != nil {
+		conn.Close()
+		if handle != nil {
+			handle.Close()
+		}
+		return nil, nil, err
+	}
+	return conn, handle, nil
+}
+
+func (s *standby) dialed(conn *ipc.Courier, handle *proc.Handle, err error) {
+	if s.l.standby != s || err != nil {
+		if err == nil {
+			conn.Close()
+			handle.Close()
+		}
+		if s.l.standby == s {
+			s.l.debug("no custody link", "error", err)
+			s.l.decide(custody.LinkEnded{})
+		}
+		return
+	}
+	s.conn, s.handle = conn, handle
+	s.l.decide(custody.Linked{})
+	handle.OnDone(func() { s.l.post(s.activeEnded) })
+	s.l.later(s.receive)
+}
+
+func (s *standby) activeEnded() {
+	if s.l.standby != s {
+		return
+	}
+	s.l.decide(custody.ActiveEnded{})
+	s.l.afterwards(drainPatience, s.linkEnded)
+}
+
+// receive reads the link to its end.
+func (s *standby) receive() {
+	for {
+		b, files, err := s.conn.Receive()
+		if err != nil {
+			s.l.debug("custody link ended", "error", err)
+			s.l.post(s.linkEnded)
+			return
+		}
+		p, err := parseParcel(b, files)
+		if err != nil {
+			s.l.debug("custody link broken", "error", err)
+			s.l.post(s.linkEnded)
+			return
+		}
+		if !s.l.post(func() { s.received(p, files) }) {
+			closeAll(files)
+			return
+		}
+	}
+}
+
+func (s *standby) linkEnded() {
+	if s.over || s.l.standby != s {
+		return
+	}
+	s.over = true
+	s.conn.Close()
+	s.l.decide(custody.LinkEnded{})
+}
+
+func (s *standby) received(p parcel, files []*os.File) {
+	if s.l.standby != s || s.over || s.l.active != nil && s.l.active.serving {
+		closeAll(files)
+		return
+	}
+	switch p.Kind {
+	case itemParcel:
+		s.keep(p, files)
+		s.l.decide(custody.Given{Seq: p.Seq, Item: p.item()})
+	case endParcel:
+		s.l.decide(custody.SnapshotDone{Seq: p.Seq})
+	default:
+		closeAll(files)
+	}
+}
+
+// keep puts descriptors where their key is, and closes those before.
+func (s *standby) keep(p parcel, files []*os.File) {
+	closeAll(s.held[p.Key])
+	delete(s.held, p.Key)
+	if name, ok := strings.CutPrefix(p.Key, processItem); ok {
+		if old := s.processes[name]; old != nil {
+			old.Close()
+			delete(s.processes, name)
+		}
+		if len(files) == 1 {
+			if h, err := proc.FromFile(files[0]); err == nil {
+				s.processes[name] = h
+			}
+		}
+		return
+	}
+	if len(files) > 0 {
+		s.held[p.Key] = files
+	}
+}
+
+func (s *standby) ack(seq uint64) {
+	if s.over {
+		return
+	}
+	if err := s.conn.Send(encode(parcel{Kind: ackParcel, Seq: seq})); err != nil {
+		s.l.debug("cannot acknowledge", "error", err)
+		s.linkEnded()
+	}
+}
+
+// take hands over what is held under a key.
+func (s *standby) take(key string) []*os.File {
+	if s == nil {
+		return nil
+	}
+	files := s.held[key]
+	delete(s.held, key)
+	return files
+}
+
+func (s *standby) takeProcess(name string) *proc.Handle {
+	if s == nil {
+		return nil
+	}
+	h := s.processes[name]
+	delete(s.processes, name)
+	return h
+}
+
+// drop gives everything back.
+func (s *standby) drop() {
+	if s.conn != nil {
+		s.conn.Close()
+	}
+	if s.handle != nil {
+		s.handle.Close()
+	}
+	for _, files := range s.held {
+		closeAll(files)
+	}
+	for _, h := range s.processes {
+		h.Close()
+	}
+	s.held, s.processes, s.over = nil, nil, true
+}
+
+// awaitBirths waits until every child of a dead active one has come to its exec, or
+// has died: each of them holds the births pipe open until then.
+func (l *loop) awaitBirths() {
+	l.later(func() {
+		if l.settleBirths(l.ctx) == nil {
+			l.post(func() { l.decide(custody.BirthsSettled{}) })
+		}
+	})
+}
+
+// settleBirths returns nil when nobody is on the way between fork and exec.
+func (l *loop) settleBirths(ctx context.Context) error {
+	read, err := output.OpenReader(filepath.Join(l.dir.Path(), birthsPipe))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // no active one has started anything yet, or somebody removed it
+	}
+	if err != nil {
+		return fmt.Errorf("births: %w", err)
+	}
+	defer read.Close()
+	return proc.AwaitBirths(ctx, read)
+}
+
+func parseJoining(p parcel) (j joining, err error) {
+	if p.Kind != joinParcel {
+		return j, fmt.Errorf("custody link: it began with %q", p.Kind)
+	}
+	return j, json.Unmarshal(p.Body, &j)
+}

@@ -1,0 +1,153 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/pairguard/pairguard/internal/control"
+	"github.com/pairguard/pairguard/internal/lifecycle"
+	"github.com/pairguard/pairguard/internal/proc"
+	"github.com/pairguard/pairguard/internal/supervisor/output"
+)
+
+// tokenVariable marks a program and everything that inherits its environment, so that
+// it can be found when its supervisor died before it was known.
+const tokenVariable = "PAIRGUARD_PROGRAM"
+
+// fork starts the program aside, one at a time: the kernel does no two forks of one
+// process at once either.
+func (p *program) fork(gen uint64) {
+	def, token, group, pipe := p.def, p.run.Token, p.group, p.l.shelf.Path(p.def.Name, pipeExt)
+	p.l.starts.do(func() {
+		h, group, err := start(&def, token, group, p.l.groupName, pipe)
+		p.l.post(func() { p.started(gen, h, group, err) })
+	})
+}
+
+func (p *program) started(gen uint64, h *proc.Handle, group *proc.Cgroup, err error) {
+	if err != nil {
+		p.step(lifecycle.StartFailed{Gen: gen, Reason: err.Error()})
+		return
+	}
+	if group != nil && p.group == nil {
+		p.group, p.run.Cgroup = group, group.Path()
+	}
+	p.guard(gen, h)
+	p.step(lifecycle.Started{Gen: gen})
+}
+
+// start executes the program. Nothing runs when it fails.
+func start(def *control.Definition, token string, group *proc.Cgroup, groupName, pipe string) (*proc.Handle, *proc.Cgroup, error) {
+	out, err := output.OpenWriter(pipe)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer out.Close()
+	spec := proc.Spec{Path: def.Command[0], Args: def.Command[1:], Dir: def.Dir, Env: environment(def, token), Output: out}
+	if group == nil {
+		// Without one its process group and its descendants are ended: docs/programs.md.
+		group, _ = proc.MakeCgroup(groupName, def.Name)
+	}
+	if group != nil {
+		if spec.Cgroup, err = group.Open(); err == nil {
+			defer spec.Cgroup.Close()
+		}
+	}
+	h, err := proc.Start(spec)
+	if errors.Is(err, proc.ErrCgroup) {
+		spec.Cgroup, group = nil, nil
+		h, err = proc.Start(spec)
+	}
+	return h, group, err
+}
+
+// environment is that of the definition, with the mark of this life and without what
+// is meant for members of pairs.
+func environment(def *control.Definition, token string) []string {
+	env := make([]string, 0, len(def.Inherit)+len(def.Env)+1)
+	for _, entry := range def.Environ() {
+		if !strings.HasPrefix(entry, tokenVariable+"=") && !strings.HasPrefix(entry, "PAIRGUARD_REVIVAL=") {
+			env = append(env, entry)
+		}
+	}
+	return append(env, tokenVariable+"="+token)
+}
+
+// openOutput makes the pipe that the program prints into and begins to move what
+// comes out of it into the log. pipe and log may be there already, from custody.
+func (p *program) openOutput() error {
+	if p.stream != nil {
+		return nil
+	}
+	path := p.l.shelf.Path(p.def.Name, pipeExt)
+	if p.pipe == nil {
+		if err := output.MakePipe(path); err != nil {
+			return err
+		}
+		pipe, err := output.OpenReader(path)
+		if err != nil {
+			return err
+		}
+		p.pipe = pipe
+	}
+	spec := p.l.logSpec(&p.def)
+	if p.log == nil {
+		log, err := output.OpenLog(spec)
+		if err != nil {
+			return err
+		}
+		p.log = log
+	}
+	stream, err := p.l.pump.Add(p.pipe, p.log, spec, output.Hooks{Handover: p.handOver, Note: p.noteOutput})
+	if err != nil {
+		p.pipe, p.log = nil, nil
+		return fmt.Errorf("output of %s: %w", p.def.Name, err)
+	}
+	p.stream = stream
+	p.giveOutput(nil)
+	return nil
+}
+
+// closeOutput ends the moving; what is in the pipe stays there.
+func (p *program) closeOutput() {
+	if p.stream != nil {
+		p.stream.Close()
+	}
+	p.stream, p.pipe, p.log = nil, nil, nil
+}
+
+// handOver gives a new log to the standby before anything is written into it. It runs
+// on a goroutine of the pump.
+func (p *program) handOver(log *os.File) error {
+	held := make(chan struct{})
+	p.l.post(func() {
+		p.log = log
+		p.giveOutput(func(bool) { close(held) })
+	})
+	select {
+	case <-held:
+		return nil
+	case <-p.l.ctx.Done():
+		return context.Cause(p.l.ctx)
+	}
+}
+
+func (p *program) noteOutput(text string) {
+	p.l.post(func() { p.tell("program_output", text) })
+}
+
+// awaitGone waits until nothing of the tree is left.
+func awaitGone(ctx context.Context, tree *proc.Tree) bool {
+	for wait := time.Millisecond; tree.Alive(); wait = min(2*wait, 100*time.Millisecond) {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(wait):
+		}
+	}
+	return true
+}

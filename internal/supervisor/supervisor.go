@@ -1,0 +1,140 @@
+package supervisor
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/pairguard/pairguard"
+	"github.com/pairguard/pairguard/internal/control"
+	"github.com/pairguard/pairguard/internal/custody"
+	"github.com/pairguard/pairguard/internal/pairdir"
+	"github.com/pairguard/pairguard/internal/proc"
+	"github.com/pairguard/pairguard/internal/supervisor/output"
+)
+
+// Config says which of the two supervisors this process is, and where.
+type Config struct {
+	Dir string // empty: the default folder
+	// Self and Peer are control.First and control.Second, in either order.
+	Self, Peer string
+	// Command starts the peer; its executable is resolved by Run.
+	Command []string
+	Logger  *slog.Logger // nil: nothing is logged
+}
+
+// Run is one of the two supervisors of a folder, until it leaves (ctx ends), or no
+// program is left. It returns nil after an announced end; errors.Is
+// pairguard.ErrNameTaken when another process is that supervisor already.
+func Run(ctx context.Context, cfg Config) error {
+	l, err := newLoop(cfg)
+	if err != nil {
+		return err
+	}
+	l.member, err = pairguard.New(pairguard.Config{
+		Self: cfg.Self, Peer: cfg.Peer, Command: cfg.Command, Dir: l.dir.Path(), WorkDir: "/",
+		Healthy: l.healthy, OnEvent: l.hear, Logger: cfg.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	_ = proc.LowerOOMScore(oomScore) // without root it stays
+	ended := make(chan error, 1)
+	go func() { ended <- l.member.Run(ctx) }()
+	return l.run(ended)
+}
+
+// oomScore is that of sshd and systemd's own services: nearly everything is killed
+// before a supervisor is.
+const oomScore = -900
+
+func newLoop(cfg Config) (*loop, error) {
+	path := cfg.Dir
+	if path == "" {
+		var err error
+		if path, err = pairdir.Default(); err != nil {
+			return nil, err
+		}
+	}
+	dir, err := pairdir.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	shelf, err := dir.Shelf(shelfName)
+	if err != nil {
+		return nil, err
+	}
+	self, err := proc.Self()
+	if err != nil {
+		return nil, err
+	}
+	name, err := dir.Name(control.Active)
+	if err != nil {
+		return nil, err
+	}
+	peer, err := dir.Name(cfg.Peer)
+	if err != nil {
+		return nil, err
+	}
+	journal, err := openJournal(dir, name)
+	if err != nil {
+		return nil, err
+	}
+	pump, err := output.NewPump()
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte(dir.Path()))
+	ctx, cancel := context.WithCancel(context.Background())
+	return &loop{
+		cfg: cfg, dir: dir, shelf: shelf, me: self, boot: self.BootID, name: name, peer: peer,
+		groupName: "pairguard-" + hex.EncodeToString(sum[:6]),
+		journal:   journal, pump: pump, scribe: newScribe(shelf), starts: newQueue(),
+		inbox: make(chan func(), inboxRoom), ctx: ctx, cancel: cancel,
+		custody: custody.New(), tickets: map[uint64]func(held bool){}, programs: map[string]*program{},
+		since: time.Now(),
+	}, nil
+}
+
+// Offline says what is known of the programs of a folder in which no supervisor
+// listens, from the disk alone. A program that lives on without supervisors is told
+// as it was when they died.
+func Offline(path string) (control.Status, error) {
+	dir, err := pairdir.Open(path)
+	if err != nil {
+		return control.Status{}, err
+	}
+	shelf, err := dir.Shelf(shelfName)
+	if err != nil {
+		return control.Status{}, err
+	}
+	self, err := proc.Self()
+	if err != nil {
+		return control.Status{}, err
+	}
+	programs, notes, err := loadAll(shelf, self.BootID)
+	if err != nil {
+		return control.Status{}, err
+	}
+	s := control.Status{Dir: dir.Path(), Supervisors: []control.Supervisor{}, WhyNotGuarded: "no supervisor runs", Programs: []control.Program{}}
+	for _, one := range programs {
+		p := describe(&one.definition, one.run.Record, defaultLog(dir, &one.definition))
+		if one.run.Process != nil && one.run.Record.Live() {
+			h, err := proc.Reopen(*one.run.Process)
+			if err == nil {
+				p.PID = h.PID()
+				h.Close()
+			} else {
+				p.Note = "it has ended since its supervisors did: 'pairguard up' or 'start' starts it again"
+			}
+		}
+		s.Programs = append(s.Programs, p)
+	}
+	if len(notes) > 0 {
+		s.WhyNotGuarded = fmt.Sprintf("no supervisor runs; %s", notes[0])
+	}
+	return s, nil
+}

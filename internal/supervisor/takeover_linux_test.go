@@ -1,0 +1,97 @@
+package supervisor
+
+import (
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pairguard/pairguard/internal/control"
+)
+
+func TestRunStopDown(t *testing.T) {
+	s := newStage(t)
+	r := s.run(s.define("web", "wait"))
+	st := s.awaitGuarded()
+	if len(st.Programs) != 1 || st.Programs[0].State != "RUNNING" || st.Programs[0].PID != r.PID {
+		t.Fatalf("status: %+v", st)
+	}
+	c, err := s.call.Stop(s.context(), control.StopParams{Names: []string{"web"}})
+	must(t, err)
+	if len(c.Programs) != 1 || c.Programs[0].Did != control.DidStop || c.Programs[0].PID != r.PID {
+		t.Fatalf("stop: %+v", c)
+	}
+	if alive(r.PID) {
+		t.Fatal("stop answered while the program lived")
+	}
+}
+
+func TestKilledProgramComesBack(t *testing.T) {
+	s := newStage(t)
+	first := s.run(s.define("web", "wait")).PID
+	must(t, syscall.Kill(first, syscall.SIGKILL))
+	s.await("a new process", func() bool { p := s.program("web"); return p.State == "RUNNING" && p.PID != first })
+	p := s.program("web")
+	if p.Restarts != 1 || p.LastExit == nil || p.LastExit.Signal == nil || *p.LastExit.Signal != "KILL" {
+		t.Fatalf("status: %+v", p)
+	}
+}
+
+func TestKillEitherSupervisor(t *testing.T) {
+	s := newStage(t)
+	def := s.define("lines", "lines", "0", "20000")
+	def.Log.Size, def.Log.Keep = 200_000, 1000
+	program := s.run(def)
+	for i := range 10 {
+		role := control.RoleActive
+		if i%2 == 1 {
+			role = control.RoleStandby
+		}
+		st := s.awaitGuarded()
+		victim := s.pid(role)
+		begun := time.Now()
+		must(t, syscall.Kill(victim, syscall.SIGKILL))
+		s.await("both supervisors after a kill", func() bool {
+			st = s.status()
+			return st.Guarded && st.Supervisors[0].PID != victim && st.Supervisors[1].PID != victim
+		})
+		t.Logf("%s killed: guarded again after %v", role, time.Since(begun))
+		p := st.Programs[0]
+		if p.PID != program.PID || p.State != "RUNNING" || p.Generation != 1 {
+			t.Fatalf("after the %s was killed: %+v", role, p)
+		}
+	}
+	_, err := s.call.Stop(s.context(), control.StopParams{})
+	must(t, err)
+	n := checkLines(t, logsOf(t, s, "lines")...)
+	t.Logf("%d lines", n)
+}
+
+// logsOf lists the logs of a program, the oldest first.
+func logsOf(t *testing.T, s *stage, name string) []string {
+	t.Helper()
+	path := filepath.Join(s.dir, "logs", name+".log")
+	var logs []string
+	for n := 1000; n > 0; n-- {
+		logs = append(logs, path+"."+strconv.Itoa(n))
+	}
+	return append(logs, path)
+}
+
+func TestBothKilled(t *testing.T) {
+	s := newStage(t)
+	program := s.run(s.define("web", "wait"))
+	st := s.awaitGuarded()
+	for _, one := range st.Supervisors {
+		must(t, syscall.Kill(one.PID, syscall.SIGKILL))
+	}
+	s.await("the death of both", func() bool { return s.holder(control.First) == 0 && s.holder(control.Second) == 0 })
+	if !alive(program.PID) {
+		t.Fatal("the program died with its supervisors")
+	}
+	p := s.program("web") // starts supervisors
+	if p.PID != program.PID || !p.Adopted || p.State != "RUNNING" {
+		t.Fatalf("after both were killed: %+v", p)
+	}
+}
