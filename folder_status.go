@@ -157,20 +157,14 @@ func seenByGuard(m, guard MemberStatus) MemberStatus {
 // when there is none or it is gone.
 func (f *Folder) spawned(n pairdir.Name) *proc.Handle {
 	s, ok, err := f.dir.ReadSpawn(n)
-	if err != nil || !ok || s.Process == nil {
+	if err != nil || !ok || s.Process == nil && !proc.Gone(s.By) {
 		return nil
 	}
-	h, err := proc.Reopen(*s.Process)
+	h, err := openSpawned(s)
 	if err != nil {
 		return nil
 	}
-	select {
-	case <-h.Done():
-		h.Close()
-		return nil
-	default:
-		return h
-	}
+	return h
 }
 
 // look makes the member read the folder again and returns its answer.

@@ -66,6 +66,8 @@ type realHost struct {
 	life       pairdir.Life
 	ears       *ears
 
+	starts starts
+
 	mu       sync.Mutex // guards what follows
 	unsaid   []string   // remarks that nobody has fetched
 	remarked map[string]bool
@@ -92,8 +94,12 @@ func (h *realHost) readFolder(known *processes) (s protocol.Survey, err error) {
 	if err := h.readHolder(known, &s); err != nil {
 		return s, err
 	}
-	if err := h.readSpawned(known, &s); err != nil {
+	spawned, err := h.readSpawned()
+	if err != nil {
 		return s, err
+	}
+	if spawned != nil {
+		s.Recorded = known.add(spawned)
 	}
 	return s, h.readRecords(&s)
 }
@@ -156,32 +162,6 @@ func (h *realHost) readHolder(known *processes, s *protocol.Survey) error {
 	}
 }
 
-func (h *realHost) readSpawned(known *processes, s *protocol.Survey) error {
-	spawn, found, err := h.dir.ReadSpawn(h.peer)
-	if err != nil && !h.damaged(err) {
-		return err
-	}
-	if err != nil || !found || spawn.Process == nil {
-		return nil
-	}
-	process, err := proc.Reopen(*spawn.Process)
-	if errors.Is(err, proc.ErrGone) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("process %d was started as %s but cannot be watched: %w", spawn.Process.PID, h.peer, err)
-	}
-	select {
-	case <-process.Done():
-		// Dead, though nobody has reaped it yet: an orphan's new parent may take its time.
-		process.Close()
-		return nil
-	default:
-	}
-	s.Recorded = known.add(process)
-	return nil
-}
-
 // damaged: the record was unreadable and has been set aside, which a person is
 // told; without it we know less, but nothing wrong.
 func (h *realHost) damaged(err error) bool {
@@ -228,7 +208,7 @@ func (h *realHost) spawn() (child *proc.Handle, notes []string, err error) {
 	record := pairdir.Spawn{
 		Token: pairdir.NewToken(next), By: h.me, Generation: next, Time: time.Now(), Command: h.command(),
 	}
-	if err := h.dir.StoreSpawn(h.peer, record); err != nil {
+	if err := h.record(record); err != nil {
 		notes = append(notes, "the start of "+h.peer.String()+" could not be recorded: "+err.Error())
 	}
 	output, err := h.dir.OpenOutput(h.peer)
@@ -250,7 +230,7 @@ func (h *realHost) spawn() (child *proc.Handle, notes []string, err error) {
 	}
 	id := child.ID()
 	record.Process = &id
-	if err := h.dir.StoreSpawn(h.peer, record); err != nil {
+	if err := h.record(record); err != nil {
 		notes = append(notes, "the start of "+h.peer.String()+" could not be recorded: "+err.Error())
 	}
 	return child, notes, nil
@@ -325,6 +305,12 @@ func (h *realHost) heal() ([]string, error) {
 		healed = append(healed, "the life record was removed and cannot be stored again: "+err.Error())
 	case restored:
 		healed = append(healed, "the life record was removed: stored again")
+	}
+	switch restored, err := h.restoreSpawned(); {
+	case err != nil:
+		healed = append(healed, "the record of what was started was removed and cannot be stored again: "+err.Error())
+	case restored:
+		healed = append(healed, "the record of what was started was removed: stored again")
 	}
 	again, err := h.ears.reopen()
 	switch {

@@ -111,25 +111,10 @@ func (d *Dir) ClearOwnHold(n Name) error {
 // damaged record is a *DamagedError.
 func (d *Dir) ReadHold(n Name) (remaining time.Duration, reason string, err error) {
 	h, found, err := d.loadHold(n)
-	if err != nil || !found || h.Process != nil && ended(*h.Process) {
+	if err != nil || !found || h.Process != nil && proc.Gone(*h.Process) {
 		return 0, "", err
 	}
 	return h.remaining(currentInstant()), h.Reason, nil
-}
-
-// ended: the process is known to live no more.
-func ended(id proc.ID) bool {
-	h, err := proc.Reopen(id)
-	if err != nil {
-		return errors.Is(err, proc.ErrGone) && !errors.Is(err, proc.ErrElsewhere)
-	}
-	defer h.Close()
-	select {
-	case <-h.Done(): // nobody has reaped it yet
-		return true
-	default:
-		return false
-	}
 }
 
 func (d *Dir) loadHold(n Name) (h Hold, found bool, err error) {

@@ -3,7 +3,9 @@ package pairdir
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -61,6 +63,15 @@ func (d *Dir) StoreSpawn(n Name, s Spawn) error {
 		s.Time = time.Now()
 	}
 	return d.store(d.file(n, ".spawn"), s, tillReboot, n.key)
+}
+
+// RestoreSpawn puts the record of a start back when it is missing, as after the
+// removal of the folder, and says whether it was.
+func (d *Dir) RestoreSpawn(n Name, s Spawn) (restored bool, err error) {
+	if _, err := os.Lstat(d.file(n, ".spawn")); !errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return true, d.StoreSpawn(n, s)
 }
 
 // ReadSpawn returns the newest start under the name n. A damaged record is a

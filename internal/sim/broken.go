@@ -31,6 +31,7 @@ const (
 	stopTakenForDebugger
 	spinTakenForHunger
 	leaverDoesNotWait
+	intentNotResolved
 	brokenCount
 )
 
@@ -64,6 +65,7 @@ var variants = [brokenCount]Variant{
 	stopTakenForDebugger:   {"stop-taken-for-debugger", "P2", "whoever is stopped is taken for one that is being debugged"},
 	spinTakenForHunger:     {"spin-taken-for-hunger", "P2", "the time that a process gets is not seen, so that one that spins seems to starve"},
 	leaverDoesNotWait:      {"leaver-does-not-wait", "P2", "whoever is asked to leave does so at once, whatever it owes"},
+	intentNotResolved:      {"intent-not-resolved", "P3", "what was started is not looked for when its starter died before it recorded it"},
 }
 
 // Variants lists what can be broken.

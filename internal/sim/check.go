@@ -132,7 +132,7 @@ func (c *checker) spawning(w *world, id int32) {
 	name := 1 - p.name
 	for i := range w.procs {
 		q := &w.procs[i]
-		known := q.heldSince < p.lockReadAt || q.kind == plainOne && w.folder.recorded[name] == int32(i) && q.born < p.lockReadAt-50*time.Millisecond
+		known := q.heldSince < p.lockReadAt || q.kind == plainOne && (w.folder.recorded[name] == int32(i) || w.folder.intent[name] == int32(i)) && q.born < p.lockReadAt-50*time.Millisecond
 		if q.name == name && q.state != dead && q.kind != impostor && known && (q.state < dying || p.watches(int32(i)) && !w.succeeded(q)) {
 			c.fail(w, "P3", fmt.Sprintf("process %d is started anew though %d is not dead", name, i))
 		}
@@ -162,7 +162,7 @@ func (c *checker) askedToLeave(w *world, id int32) {
 	status := p.machine.Status()
 	switch status.Phase {
 	case protocol.Reviving, protocol.Waiting:
-		if w.procs[id].budget.met {
+		if p.mourns {
 			p.owesSince = w.now
 		}
 	case protocol.Fencing:
@@ -336,6 +336,12 @@ func (c *checker) emitted(w *world, id int32, n protocol.Notice) {
 	if n.Kind == protocol.PeerLate && n.PID != 0 {
 		q := &w.procs[n.PID-1000]
 		q.lateAt, q.lateBy = w.now, id
+	}
+	switch n.Kind {
+	case protocol.PeerDead, protocol.PeerFenced:
+		w.procs[id].mourns = true
+	case protocol.PeerUp, protocol.PeerLeft, protocol.PeerStarted:
+		w.procs[id].mourns = false
 	}
 	if n.Kind != protocol.PeerUp || n.PID == 0 {
 		return

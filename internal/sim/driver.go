@@ -240,12 +240,19 @@ func (w *world) spawn(id int32) {
 	if w.plan.plain && p.name == 0 {
 		kind = plainOne
 	}
-	child := w.bear(1-p.name, kind, true, id)
-	w.push(item{at: w.now + w.delay(), kind: itemRecord, p: id, x: child})
+	name := 1 - p.name // p is void after a birth
+	child := w.bear(name, kind, true, id)
+	f := &w.folder
+	f.recorded[name], f.intent[name], f.intentOf[name] = -1, child, id
+	w.push(item{at: w.now + w.delay() + w.upTo(w.faults.RecordTime), kind: itemRecord, p: id, x: child})
 }
 
 func (w *world) record(id, child int32) {
-	w.folder.recorded[w.procs[child].name] = child
+	f, name := &w.folder, w.procs[child].name
+	f.recorded[name] = child
+	if f.intent[name] == child {
+		f.intent[name] = -1
+	}
 	w.later(id, protocol.Started{Process: handleOf(child)})
 }
 

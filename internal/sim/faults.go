@@ -25,6 +25,7 @@ type Faults struct {
 	Pauses      float64       // of one that has starved: that its work has a pause before the next sign of life
 	StoreFails  float64       // of a stored goodbye
 	Teardown    time.Duration // longest time a death takes
+	RecordTime  time.Duration // longest time between a start and its record
 	MessageTime time.Duration // longest time of an ordinary message or completion
 }
 
@@ -36,7 +37,7 @@ func DefaultFaults() Faults {
 		SlowMessage: 0.05, SlowBy: 20 * time.Millisecond, LateTimer: 0.02,
 		SpawnFails: 0.05, SpawnExits: 0.03, SlowBoot: 0.03, StoreFails: 0.01,
 		Unreadable: 0.01, Wakes: 0.05, Misses: 0.002, Pauses: 0.5,
-		Teardown: 120 * time.Millisecond, MessageTime: 2 * time.Millisecond,
+		Teardown: 120 * time.Millisecond, RecordTime: 10 * time.Millisecond, MessageTime: 2 * time.Millisecond,
 	}
 }
 

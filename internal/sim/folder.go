@@ -18,6 +18,8 @@ type folder struct {
 	stop       bool
 	stopAt     time.Duration
 	recorded   [2]int32 // what was started; -1: nothing
+	intent     [2]int32 // what was started and is not recorded yet; -1: nothing
+	intentOf   [2]int32 // who started it
 	holdUntil  [2]time.Duration
 	holdAt     [2]time.Duration
 	awayUntil  time.Duration // it cannot be read until then
@@ -25,7 +27,7 @@ type folder struct {
 }
 
 func newFolder() folder {
-	return folder{lock: [2]int32{-1, -1}, listener: [2]int32{-1, -1}, recorded: [2]int32{-1, -1}}
+	return folder{lock: [2]int32{-1, -1}, listener: [2]int32{-1, -1}, recorded: [2]int32{-1, -1}, intent: [2]int32{-1, -1}}
 }
 
 // boottime goes on while the machine is suspended.
@@ -132,6 +134,7 @@ func (w *world) readStep(s *protocol.Survey, it item, name int) {
 		if h := f.lock[name]; h >= 0 {
 			s.Holder = handleOf(h)
 		}
+		w.resolveIntent(it.p, name)
 		if r := f.recorded[name]; r >= 0 && w.procs[r].state != dead {
 			s.Recorded = handleOf(r)
 		}
@@ -144,6 +147,15 @@ func (w *world) readStep(s *protocol.Survey, it item, name int) {
 	}
 	s.Stopped, s.StopReason, s.PeerLeft, s.HeldFor, s.Generation = now.Stopped, now.StopReason, now.PeerLeft, now.HeldFor, now.Generation
 	s.Speaks = s.Generation > 0 // everybody here is a member
+}
+
+// resolveIntent finds, by the token that it carries, what another guard had started
+// when it died before it could record that.
+func (w *world) resolveIntent(reader int32, name int) {
+	f := &w.folder
+	if i := f.intent[name]; i >= 0 && f.intentOf[name] != reader && w.broken != intentNotResolved {
+		f.recorded[name], f.intent[name] = i, -1
+	}
 }
 
 func (f *folder) goodbyes(w *world, name int) (s protocol.Survey) {
