@@ -11,7 +11,7 @@ BREAK ?=
 DEEDS ?= 2
 STATES ?= 6000000
 
-.PHONY: help test test-windows check build sim chaos starve exhaustive fuzz readme-test seed-claims
+.PHONY: help test test-windows check build sim chaos starve bench exhaustive fuzz readme-test seed-claims
 
 help: ## show the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -32,13 +32,16 @@ build: ## the command, as bin/pairguard
 sim: ## many simulated fault schedules: SEED=first (0: random) RUNS=how many BREAK=a broken variant (list: which)
 	@SEED=$(SEED) RUNS=$(RUNS) BREAK=$(BREAK) scripts/sim.sh
 
+bench: ## the figures that are promised, each with its goal, on a quiet machine: about 4 minutes
+	@SEED=$(SEED) scripts/bench.sh
+
 exhaustive: ## every order of everything, with DEEDS deeds put in at every point (minutes)
 	@DEEDS=$(DEEDS) STATES=$(STATES) BREAK=$(BREAK) scripts/exhaustive.sh
 
 chaos: ## real processes under a seeded mix of faults; MINUTES and SEED say how long and which (SEED=0: a random one)
 	CGO_ENABLED=0 go test ./internal/e2e -run TestChaos -count 1 -v -timeout 0 -args -chaos $(MINUTES)m -chaos-seed $(SEED)
 
-starve: ## real pairs without CPU, in every way there is; needs root; 12 minutes, or MINUTES=1 for a short form
+starve: ## real pairs without CPU, in every way there is, 3 minutes each; needs root; some 15 minutes, or MINUTES=1 for a short form
 	go run ./bench/starve -minutes $(if $(filter command line environment,$(origin MINUTES)),$(MINUTES),12)
 
 fuzz: ## each fuzz target for FUZZTIME
