@@ -75,8 +75,9 @@ func (m *Machine) farewell() {
 	}
 	m.phaseAt = m.now + m.cfg.Grace
 	if m.ending.kind == wire.Stop && !m.peer.left {
-		// Who says HELLO hears of the stop from us, at the latest when it dials us.
-		deaf := m.peer.plain || !m.peer.spoke && !m.revival.speaker
+		// A member hears of the stop from us, at the latest when it dials us, or from
+		// the folder. A signal could end it in the middle of that.
+		deaf := m.peer.plain || !m.peer.spoke && !m.peer.holder && !m.revival.speaker
 		if m.ending.initiator || deaf {
 			m.await(m.peer.process, deaf)
 		}

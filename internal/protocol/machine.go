@@ -65,6 +65,7 @@ type counterpart struct {
 	heartbeat  time.Duration // the pace that its HELLO named
 	spoke      bool          // it has given a sign of life
 	plain      bool          // without HELLO
+	holder     bool          // it was seen to hold the name, so it is a member
 	listens    bool          // a dial has reached it
 	reported   bool          // PeerSilent was said of it
 	left       bool          // it announced its end; it may live on, and is nobody's business
@@ -215,7 +216,7 @@ func (m *Machine) begun(e Begun) {
 	m.revival.speaker = e.Survey.Speaks
 	switch s := e.Survey; {
 	case s.Holder.Known():
-		m.adopt(s.Holder)
+		m.adoptHolder(s.Holder)
 	case s.PeerLeft:
 		m.tell(PeerLeft, "it had left before we began: start it to have a pair again")
 		m.left(s.Generation)
@@ -303,6 +304,12 @@ func (m *Machine) adopt(p Process) {
 	m.enter(Starting, m.now+m.revival.window)
 	m.links.redial = redialFirst
 	m.dialNow()
+}
+
+// adoptHolder: it holds the name.
+func (m *Machine) adoptHolder(p Process) {
+	m.adopt(p)
+	m.peer.holder = true
 }
 
 // engaged: a process is taken for the peer.

@@ -194,7 +194,7 @@ func (m *Machine) decide(s Survey) {
 		m.failed("the folder cannot be read: " + s.Err)
 		m.enter(Waiting, m.now+resurvey)
 	case s.Holder.Known():
-		m.adopt(s.Holder)
+		m.adoptHolder(s.Holder)
 	case s.HolderUnseen:
 		m.failed("its name is held by a process that cannot be seen from here (another PID namespace?)")
 		m.enter(Waiting, m.now+resurvey)
@@ -306,7 +306,7 @@ func (m *Machine) startChecked(s Survey) {
 	case m.held, s.HolderUnseen, s.Holder == m.peer.process:
 	case s.Holder.Known():
 		m.dropLinks()
-		m.adopt(s.Holder)
+		m.adoptHolder(s.Holder)
 	case s.PeerLeft:
 		// It took its name, gave it up with a goodbye, and goes on with its own work.
 		m.tell(PeerLeft, "")
