@@ -42,11 +42,12 @@ var errSkipped = errors.New("skipped")
 // alone; what becomes of them depends on the machine.
 type chaos struct {
 	*trial
-	seed   uint64
-	pair   *stage.Pair
-	random *rand.Rand
-	done   map[string]int
-	busy   sync.WaitGroup // faults that go on for a while
+	seed     uint64
+	pair     *stage.Pair
+	random   *rand.Rand
+	done     map[string]int
+	anchored int            // times that nobody was left, and a person started one
+	busy     sync.WaitGroup // faults that go on for a while
 }
 
 // faults are chosen by weight: each stands here as often as it is to happen.
@@ -146,7 +147,7 @@ func (c *chaos) anchor() {
 	for _, p := range guards {
 		c.must(p.Signal(syscall.SIGKILL))
 	}
-	c.done["(nobody was left: a person started one)"]++
+	c.anchored++
 	c.guard("procA", "procB", "--backoff", "0")
 }
 
@@ -392,7 +393,8 @@ func (c *chaos) report() {
 		changes += n
 	}
 	c.Logf("%d faults by kind:\n%s", total, strings.Join(kinds, "\n"))
-	c.Logf("%d revivals and other new holders; longest without a holder %v; most holders of a name at once %d", changes, longest.Round(time.Millisecond), r.Most)
+	c.Logf("%d new holders: revivals, but for a person's starts (%d when nobody was left); longest without a holder %v; most holders of a name at once %d",
+		changes, c.anchored, longest.Round(time.Millisecond), r.Most)
 	c.Logf("the observer looked %d times, at most %v apart, and was held up for %v; %d times a second lock file was locked in vain",
 		r.Samples, r.Slowest.Round(time.Millisecond), r.Stalled.Round(time.Millisecond), r.Contested)
 	c.Logf("to repeat the faults: make chaos SEED=%d", c.seed)
