@@ -30,6 +30,7 @@ type active struct {
 	joined   joining
 	serving  bool
 	used     bool // somebody has asked for something
+	recalled bool // the other supervisor was started again after it had left
 	since    time.Time
 	lastHeal string
 }
@@ -37,9 +38,14 @@ type active struct {
 // act makes us the active one: the lock is ours.
 func (l *loop) act(a custody.Act) {
 	l.active.since = time.Now()
-	if err := l.active.begin(); err != nil {
+	if err := l.active.begin(a.Settled); err != nil {
 		l.failure = fmt.Errorf("supervisor: cannot act: %w", err)
 		return
+	}
+	if l.standby != nil && l.standby.handle != nil {
+		l.tell("supervisor_active", fmt.Sprintf("took over from process %d", l.standby.handle.PID()))
+	} else {
+		l.tell("supervisor_active", "began")
 	}
 	l.restore(a)
 	if l.standby != nil {
@@ -52,16 +58,12 @@ func (l *loop) act(a custody.Act) {
 
 // begin listens, on the sockets that the one before us has handed over where it did:
 // who waits in their queues loses nothing.
-func (a *active) begin() error {
+func (a *active) begin(settled bool) error {
 	l := a.l
-	births := l.dir.Path() + "/" + birthsPipe
-	if err := output.MakePipe(births); err != nil {
+	if err := a.bear(settled); err != nil {
 		return err
 	}
 	var err error
-	if a.births, err = output.OpenWriter(births); err != nil {
-		return err
-	}
 	if files := l.standby.take(listenersKey); len(files) == 2 {
 		a.control, err = ipc.AdoptStream(files[0], l.name.Address())
 		if err == nil {
@@ -75,6 +77,26 @@ func (a *active) begin() error {
 		l.debug("listeners cannot be adopted", "error", err)
 	}
 	return a.listen()
+}
+
+// bear makes a births pipe of our own. That of the one before us may still be held by
+// a child of it that hangs before its exec: it is kept to wait for.
+func (a *active) bear(settled bool) error {
+	path := a.l.birthsPath()
+	var err error
+	if !settled {
+		if a.l.unborn, err = output.OpenReader(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := output.MakePipe(path); err != nil {
+		return err
+	}
+	a.births, err = output.OpenWriter(path)
+	return err
 }
 
 // listen makes both sockets anew.

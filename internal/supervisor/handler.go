@@ -73,10 +73,12 @@ type task struct {
 // about. While it is in work the supervisors do not end.
 func (h *handler) run(ctx context.Context, begin func(t *task) error) (control.Changes, error) {
 	t := &task{h: h, done: make(chan struct{})}
+	left := h.l.otherLeft()
 	occupied := false
 	err := h.inLoop(ctx, func() error {
 		h.l.active.used = true
 		h.l.occupy()
+		h.l.recallOther(left)
 		occupied = true
 		t.left = 1
 		if err := begin(t); err != nil {
@@ -272,7 +274,7 @@ func (h *handler) Run(ctx context.Context, run control.RunParams) (control.RunRe
 			return err
 		}
 		p := h.l.programs[def.Name]
-		if p != nil && p.request == run.Request && run.Request != "" {
+		if p != nil && p.request == run.Request && run.Request != "" && p.record().Generation > 0 {
 			t.await(p, control.DidNothing, 0, tried)
 			return nil
 		}
@@ -333,7 +335,11 @@ func (h *handler) Stop(ctx context.Context, s control.StopParams) (control.Chang
 
 // stored makes the task wait until whoever takes over knows of the wish.
 func (t *task) stored(p *program) {
-	t.left++
+	t.left += 2
+	p.l.scribe.store(p.def.Name, runExt, p.run, false, func(err error) {
+		p.l.recordStored(err)
+		p.l.post(t.finished)
+	})
 	p.l.submit(custody.Item{Key: runItem + p.def.Name, Body: encode(p.run)}, func(bool) { t.finished() })
 }
 

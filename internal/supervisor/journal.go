@@ -7,15 +7,15 @@ import (
 )
 
 // journalRoom is how many events wait for a disk that hangs; more are dropped.
-const journalRoom = 1024
+const journalRoom = 20_000
 
 // journal writes the event log of the programs aside. Only the active supervisor
 // writes.
 type journal struct {
 	log     *pairdir.Log
-	records chan pairdir.Record
-	done    chan struct{}
-	once    sync.Once
+	records *queue
+	mu      sync.Mutex
+	waiting int
 }
 
 func openJournal(dir *pairdir.Dir, name pairdir.Name) (*journal, error) {
@@ -23,23 +23,24 @@ func openJournal(dir *pairdir.Dir, name pairdir.Name) (*journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &journal{log: log, records: make(chan pairdir.Record, journalRoom), done: make(chan struct{})}
-	go func() {
-		defer close(j.done)
-		for r := range j.records {
-			_ = j.log.Append(r) // counted by the log; a full disk must not stop anything
-		}
-	}()
-	return j, nil
+	return &journal{log: log, records: newQueue()}, nil
 }
 
 // write never waits.
 func (j *journal) write(r pairdir.Record) {
-	select {
-	case j.records <- r:
-	default:
+	j.mu.Lock()
+	full := j.waiting >= journalRoom
+	if !full {
+		j.waiting++
 	}
+	j.mu.Unlock()
+	if full {
+		return
+	}
+	j.records.do(func() {
+		_ = j.log.Append(r) // a full disk must not stop anything
+		j.mu.Lock()
+		j.waiting--
+		j.mu.Unlock()
+	})
 }
-
-// close writes what waits. Nothing may be written any more.
-func (j *journal) close() { j.once.Do(func() { close(j.records) }) }

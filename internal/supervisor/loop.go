@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -56,6 +57,7 @@ type loop struct {
 
 	standby *standby // what we hold for the active one; nil: nothing
 	active  *active  // nil: we do not act
+	unborn  *os.File // the births pipe of the one before us, where it was not waited for to the end; nil: settled
 
 	programs map[string]*program // while we act
 	busy     int                 // requests in work that may start something
@@ -162,8 +164,9 @@ func (l *loop) finish() {
 	if l.active != nil {
 		l.active.close()
 	}
-	l.scribe.close()
+	l.starts.drop() // what has not begun is an intent, which whoever takes over resolves
 	l.starts.close()
+	l.scribe.close()
 	deadline := time.After(lastWords)
 	for _, done := range []<-chan struct{}{l.scribe.done, l.starts.done, l.served()} {
 		select {
@@ -172,9 +175,9 @@ func (l *loop) finish() {
 			return
 		}
 	}
-	l.journal.close()
+	l.journal.records.close()
 	select {
-	case <-l.journal.done:
+	case <-l.journal.records.done:
 	case <-deadline:
 	}
 }

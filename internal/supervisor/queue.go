@@ -24,10 +24,17 @@ func (q *queue) do(fn func()) {
 	q.ring()
 }
 
-// close drops what has not begun: it was never promised to anybody.
+// drop forgets what has not begun.
+func (q *queue) drop() {
+	q.mu.Lock()
+	q.work = nil
+	q.mu.Unlock()
+}
+
+// close ends the queue when what is waiting has been done; then done is closed.
 func (q *queue) close() {
 	q.mu.Lock()
-	q.closed, q.work = true, nil
+	q.closed = true
 	q.mu.Unlock()
 	q.ring()
 }
@@ -45,15 +52,15 @@ func (q *queue) run() {
 		q.mu.Lock()
 		closed := q.closed
 		var fn func()
-		if !closed && len(q.work) > 0 {
+		if len(q.work) > 0 {
 			fn, q.work = q.work[0], q.work[1:]
 		}
 		q.mu.Unlock()
 		switch {
-		case closed:
-			return
 		case fn != nil:
 			fn()
+		case closed:
+			return
 		default:
 			<-q.wake
 		}

@@ -161,7 +161,7 @@ func (l *loop) report(programs []*program, member pairguard.Status) control.Stat
 		})
 	}
 	s.WhyNotGuarded = l.custody.WhyNotGuarded()
-	if member.Phase == pairguard.PhaseEnded || member.Phase == "left" {
+	if member.Phase == phaseLeft {
 		s.WhyNotGuarded = "the other supervisor has left: 'pairguard up' starts it again"
 	}
 	s.Guarded = s.WhyNotGuarded == ""

@@ -208,9 +208,9 @@ func (l *loop) resolve(p *program, gen uint64) {
 		p.step(lifecycle.Resolved{Gen: gen, Found: true})
 		return
 	}
-	token, pipe := p.run.Token, p.pipe
+	token, pipe, unborn := p.run.Token, p.pipe, l.unborn
 	l.later(func() {
-		if err := l.settleBirths(l.ctx); err != nil {
+		if unborn != nil && proc.AwaitBirths(l.ctx, unborn) != nil {
 			return // we end
 		}
 		marked, err := proc.FindMarked(tokenVariable, token)

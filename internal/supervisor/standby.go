@@ -238,9 +238,12 @@ func (l *loop) awaitBirths() {
 	})
 }
 
-// settleBirths returns nil when nobody is on the way between fork and exec.
+func (l *loop) birthsPath() string { return filepath.Join(l.dir.Path(), birthsPipe) }
+
+// settleBirths returns nil when nobody is on the way between fork and exec. It is of
+// no use any more when we have children ourselves: see unborn.
 func (l *loop) settleBirths(ctx context.Context) error {
-	read, err := output.OpenReader(filepath.Join(l.dir.Path(), birthsPipe))
+	read, err := output.OpenReader(l.birthsPath())
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // no active one has started anything yet, or somebody removed it
 	}

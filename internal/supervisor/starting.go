@@ -21,9 +21,15 @@ const tokenVariable = "PAIRGUARD_PROGRAM"
 // fork starts the program aside, one at a time: the kernel does no two forks of one
 // process at once either.
 func (p *program) fork(gen uint64) {
-	def, token, group, pipe := p.def, p.run.Token, p.group, p.l.shelf.Path(p.def.Name, pipeExt)
+	def, token, group, files := p.def, p.run.Token, p.group, []*os.File(nil)
+	files, err := duplicate(p.pipe)
+	if err != nil {
+		p.step(lifecycle.StartFailed{Gen: gen, Reason: err.Error()})
+		return
+	}
 	p.l.starts.do(func() {
-		h, group, err := start(&def, token, group, p.l.groupName, pipe)
+		defer closeAll(files)
+		h, group, err := start(&def, token, group, p.l.groupName, files[0])
 		p.l.post(func() { p.started(gen, h, group, err) })
 	})
 }
@@ -41,8 +47,9 @@ func (p *program) started(gen uint64, h *proc.Handle, group *proc.Cgroup, err er
 }
 
 // start executes the program. Nothing runs when it fails.
-func start(def *control.Definition, token string, group *proc.Cgroup, groupName, pipe string) (*proc.Handle, *proc.Cgroup, error) {
-	out, err := output.OpenWriter(pipe)
+func start(def *control.Definition, token string, group *proc.Cgroup, groupName string, pipe *os.File) (*proc.Handle, *proc.Cgroup, error) {
+	// By the descriptor and not by its path, which somebody may have removed.
+	out, err := output.OpenWriter(fmt.Sprintf("/proc/self/fd/%d", pipe.Fd()))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -88,21 +88,17 @@ func (w *worker) wait() bool {
 // round gives each stream in the queue a turn, and reports whether this is still the pump's worker.
 func (w *worker) round() bool {
 	p := w.pump
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for range len(p.queue) {
-		if len(p.queue) == 0 {
-			break
-		}
+	ours := true
+	p.mu.Lock() // not deferred: turn gives it up in between
+	for left := len(p.queue); ours && left > 0 && len(p.queue) > 0; left-- {
 		s := p.queue[0]
 		p.queue[0] = nil
 		p.queue = p.queue[1:]
 		s.queued = false
-		if w.begin(s) && !w.turn(s) {
-			return false
-		}
+		ours = !w.begin(s) || w.turn(s)
 	}
-	return true
+	p.mu.Unlock()
+	return ours
 }
 
 // begin prepares a turn, if there can be one; mu is held.
