@@ -18,7 +18,7 @@ type (
 	Act struct {
 		// Copy is what the one who died had handed over. Where it names a key, also as gone, it is newer than the disk.
 		Copy []Item
-		// Complete: there is nothing else. If not, the disk is read as well.
+		// Complete: there is nothing else. If not, the disk is read as well: Loaded follows.
 		Complete bool
 		// Settled: there are no births of the one who died any more. If not, they were waited for in vain: each open intent has to wait for
 		// them itself before it is resolved.

@@ -55,6 +55,8 @@ type (
 		Item   Item
 		Ticket uint64
 	}
+	// Loaded: after an Act that was not Complete, everything that the disk has was submitted. No copy counts as complete before that.
+	Loaded struct{}
 	// StandbyJoined: a standby has linked, with nothing in its hands; one that was there before is not any more.
 	StandbyJoined struct{}
 	// StandbyCut: the link to the standby has ended. Its process may live.
@@ -78,6 +80,7 @@ func (ActiveEnded) event()   {}
 func (Given) event()         {}
 func (SnapshotDone) event()  {}
 func (Submit) event()        {}
+func (Loaded) event()        {}
 func (StandbyJoined) event() {}
 func (StandbyCut) event()    {}
 func (StandbyLost) event()   {}

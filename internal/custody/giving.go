@@ -20,7 +20,8 @@ type giving struct {
 	flights  []flight // given and not acknowledged
 	seq      uint64
 	fresh    int // keys of the snapshot that were not given yet
-	ending   bool
+	loading  bool // there may be more on disk
+	ending   bool // EndSnapshot was sent
 	done     bool // the snapshot was acknowledged
 	fenceAt  time.Duration
 	out      []Action
@@ -40,8 +41,8 @@ type flight struct {
 	tickets []uint64
 }
 
-func newGiving(items []Item) giving {
-	g := giving{entries: map[string]*entry{}, fenceAt: never}
+func newGiving(items []Item, loading bool) giving {
+	g := giving{entries: map[string]*entry{}, fenceAt: never, loading: loading}
 	for _, it := range items {
 		if !it.Gone {
 			g.entries[it.Key] = &entry{item: it}
@@ -57,6 +58,8 @@ func (g *giving) lack() string {
 		return "there is no standby"
 	case g.standing == severed:
 		return "the link to the standby has ended"
+	case g.loading:
+		return "not everything was read from disk yet"
 	case !g.done:
 		return "the standby has not got its copy yet"
 	case len(g.flights) > 0 || len(g.queue) > 0:
@@ -70,6 +73,8 @@ func (g *giving) step(now time.Duration, e Event) []Action {
 	switch e := e.(type) {
 	case Submit:
 		g.submit(e)
+	case Loaded:
+		g.loading = false
 	case StandbyJoined:
 		g.recall()
 		g.standing, g.fenceAt = joined, never
@@ -167,7 +172,7 @@ func (g *giving) give() {
 		return
 	}
 	for len(g.flights) < Window {
-		if g.fresh == 0 && !g.ending {
+		if g.fresh == 0 && !g.ending && !g.loading {
 			g.ending = true
 			g.seq++
 			g.flights = append(g.flights, flight{seq: g.seq, end: true})

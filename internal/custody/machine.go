@@ -248,7 +248,7 @@ func (m *Machine) act() {
 	items := m.copy.items()
 	m.do(Act{Copy: items, Complete: m.copy.whole, Settled: m.births == birthsSettled})
 	m.enter(acting, 0)
-	m.giving = newGiving(items)
+	m.giving = newGiving(items, !m.copy.whole)
 	m.copy = ledger{}
 }
 

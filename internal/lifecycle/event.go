@@ -13,7 +13,7 @@ type (
 	// Stop: it shall not run. Now: by force, without a stop signal; also when a stop is under way already.
 	Stop struct{ Now bool }
 	// Restart: it shall run, in a life that begins after this. Gen, when not 0, is the life that is to end: a request that is repeated
-	// after it was carried out names an older one, and does nothing.
+	// after it was carried out names another one than the present, and is no more than a Start.
 	Restart struct{ Gen uint64 }
 	// Hold: For so long it is not started without being asked. What runs goes on; a start that a person asks for is made all the same.
 	// Not positive: nothing.
@@ -34,8 +34,9 @@ type (
 	Begin struct {
 		// FromDisk: nobody held handles on the program since whoever stored the record died; people are told that it was adopted.
 		FromDisk bool
-		// Found is the generation of a living process of this program that was found without help of the record (by its marker); 0: none was
-		// looked for, or there is none. It counts when the record is older than that.
+		// Found is the generation of the living main process of this program that was found by its marker, and whose marker is not that of
+		// the record or is that of an open intent; 0: none was looked for, or there is none. It counts for more than the record: one of
+		// another generation shows that the program was wanted after what the record tells.
 		Found uint64
 	}
 	// IntentKept answers KeepIntent: whoever takes over knows of the intent.

@@ -167,7 +167,11 @@ func (m *Machine) treeGone() {
 // begin: what a predecessor left to be done.
 func (m *Machine) begin(e Begin) {
 	r := &m.rec
-	if e.Found > r.Generation || e.Found > 0 && m.is(Birth, e.Found) {
+	if e.Found > 0 && !m.is(Alive, e.Found) && !m.is(Clearing, e.Found) {
+		if r.Generation != e.Found { // it was wanted after what the record tells
+			r.Wanted, r.Renew = WantRunning, false
+			m.enter(Stopped, Idle, "")
+		}
 		r.Generation = e.Found
 		m.born(NoteAdopted, "it was found running")
 		return

@@ -229,9 +229,8 @@ func (k *kernel) told(e Event, r Record) (fits bool) {
 	case Start:
 		k.wanted = true
 	case Restart:
-		if e.Gen == 0 || e.Gen == r.Generation {
-			k.wanted, k.asked = true, true
-		}
+		k.wanted = true
+		k.asked = k.asked || e.Gen == 0 || e.Gen == r.Generation
 	case Stop:
 		k.wanted, k.asked = false, true
 	case Redefine:

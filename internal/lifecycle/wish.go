@@ -47,6 +47,7 @@ func (m *Machine) stop(force bool) {
 func (m *Machine) restart(gen uint64) {
 	r := &m.rec
 	if gen != 0 && gen != r.Generation {
+		m.start()
 		return
 	}
 	r.Wanted = WantRunning
@@ -127,13 +128,19 @@ func (m *Machine) redefine(e Redefine) {
 	}
 }
 
-// judgeAgain: one that waits to be started waits only if its policy still says so.
+// judgeAgain: whether one that is down waits to be started, or is not, is as its policy says now.
 func (m *Machine) judgeAgain() {
-	switch r := &m.rec; {
-	case r.State != Backoff && r.State != Held:
-	case r.Failed && m.policy.Restart == Never:
+	r := &m.rec
+	again := m.policy.restarts(r.Exit)
+	if r.Failed {
+		again = m.policy.Restart != Never
+	}
+	switch waits := r.State == Backoff || r.State == Held; {
+	case waits && !again && r.Failed:
 		m.enter(Fatal, Idle, r.Reason)
-	case !r.Failed && !m.policy.restarts(r.Exit):
+	case waits && !again:
 		m.enter(Exited, Idle, r.Reason)
+	case again && (r.State == Exited || r.State == Fatal):
+		m.bear("its policy changed", true)
 	}
 }
