@@ -120,11 +120,25 @@ func newSceneIn(t *testing.T, inside string) *scene {
 		if left := s.processes(); len(left) > 0 {
 			t.Errorf("processes are left: %v", left)
 		}
-		if err := os.RemoveAll(root); err != nil {
-			t.Error(err)
-		}
+		s.remove(root)
 	})
 	return s
+}
+
+// remove waits for those who may outlive a program whose working directory this was,
+// and keep it meanwhile: its console host.
+func (s *scene) remove(folder string) {
+	s.Helper()
+	var err error
+	defer func() {
+		if err != nil {
+			s.Log(err)
+		}
+	}()
+	s.until(folder+" is removed", func() bool {
+		err = os.RemoveAll(folder)
+		return err == nil
+	})
 }
 
 func must[V any](v V, err error) func(*scene) V {

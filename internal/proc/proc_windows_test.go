@@ -101,7 +101,7 @@ func startRole(t *testing.T, role string) (*Handle, *bufio.Reader) {
 	}
 	t.Cleanup(func() { r.Close() })
 	defer w.Close()
-	h, err := Start(Spec{Path: exe, Dir: t.TempDir(), Env: append(os.Environ(), roleVariable+"="+role), Output: w})
+	h, err := Start(Spec{Path: exe, Dir: os.TempDir(), Env: append(os.Environ(), roleVariable+"="+role), Output: w})
 	if err != nil {
 		t.Fatal(err)
 	}
