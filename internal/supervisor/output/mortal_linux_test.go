@@ -69,7 +69,11 @@ func (m *mortal) discard(pipe, null int, n int) (int, error) {
 }
 
 func (m *mortal) openLog(path string, extra int) (*os.File, error) {
-	a := mortally(m, func() (a answer) { a.file, a.err = m.kernel.openLog(path, extra); m.logs = append(m.logs, a.file); return })
+	a := mortally(m, func() (a answer) {
+		a.file, a.err = m.kernel.openLog(path, extra)
+		m.logs = append(m.logs, a.file)
+		return
+	})
 	return a.file, a.err
 }
 

@@ -9,8 +9,6 @@ import (
 	"testing"
 )
 
-func play(string) int { return 97 }
-
 func TestOutputReachesTheLogAcrossRotations(t *testing.T) {
 	handed := 0
 	r := newRig(t, kernel{}, LogSpec{Size: 4096, Keep: 100}, Hooks{Handover: func(log *os.File) error {
