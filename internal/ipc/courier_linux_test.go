@@ -405,6 +405,9 @@ func TestReceivedFilesAreNotPolled(t *testing.T) {
 	defer writing.Close()
 	must(t, a.Send([]byte("x"), reading))
 	_, files := receiveOne(t, b, 1)
+	if err := files[0].SetReadDeadline(time.Now().Add(20 * time.Second)); !errors.Is(err, os.ErrNoDeadline) {
+		t.Errorf("a deadline for the copy: %v, want none to be had without the poller", err)
+	}
 	if _, err := files[0].Read(make([]byte, 1)); !errors.Is(err, unix.EAGAIN) {
 		t.Errorf("reading from the empty pipe: %v, want EAGAIN at once", err)
 	}
