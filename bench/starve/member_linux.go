@@ -102,6 +102,9 @@ func hangWhen(file string) func(context.Context) error {
 // taken reports whether the file is there, and removes it: the next life is sound.
 func taken(file string) bool { return os.Remove(file) == nil }
 
+// spin has a frame of its own in a dump: a test looks for it.
+//
+//go:noinline
 func spin() {
 	for x := uint(1); x != 0; x |= 1 { // never ends
 	}
