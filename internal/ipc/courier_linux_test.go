@@ -303,13 +303,18 @@ func TestRecordsOutliveTheirSender(t *testing.T) {
 }
 
 func TestDescriptorsUsedUpAtTheReceiver(t *testing.T) {
-	a := newAddress(t)
-	l := listenCourier(t, a)
-	other := newPlayer(t, "crammed", a, nil)
-	c := acceptCourier(t, l)
-	r, _ := pipe(t)
-	must(t, c.Send([]byte("ten"), r, r, r, r, r, r, r, r, r, r))
-	other.want(t, "true true ten 10 <nil>")
+	blocking, err := os.Open(os.DevNull)
+	must(t, err)
+	defer blocking.Close()
+	nonblocking, _ := pipe(t) // takes one more for a moment
+	for _, f := range []*os.File{blocking, nonblocking} {
+		a := newAddress(t)
+		l := listenCourier(t, a)
+		other := newPlayer(t, "crammed", a, nil)
+		c := acceptCourier(t, l)
+		must(t, c.Send([]byte("ten"), f, f, f, f, f, f, f, f, f, f))
+		other.want(t, "true true ten 10 <nil>")
+	}
 }
 
 func TestCourierLimits(t *testing.T) {
