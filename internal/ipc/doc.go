@@ -13,6 +13,13 @@
 // accepting side learns who connected. The connecting side learns who called
 // listen() last on that socket, even if another process has taken it over since.
 //
+// # Beyond links
+//
+// A [Stream] is a connection that waits, unlike a [Conn]; a [Courier] (Linux) carries
+// records with open files. What was sent by one arrives, whole, also when its sender
+// is dead, before the end is told. The listeners of both can be given to another
+// process, which goes on with them.
+//
 // # Testing
 //
 // With PAIRGUARD_TEST_WITHOUT=peerpidfd in the environment the package behaves as

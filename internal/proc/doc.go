@@ -27,6 +27,13 @@
 // all of its children itself, or ignore SIGCHLD; then the exit status can be
 // unknown, and nothing else changes.
 //
+// # Programs
+//
+// What supervisors need beyond a handle is for Linux: a [Tree] is all that a program
+// has started and says when nothing of it is left, a [Cgroup] lets nothing get away,
+// [Handle.Dup] is for another process, [BirthPipe] and [FindMarked] tell what became
+// of a start whose starter died in the middle of it.
+//
 // # Testing
 //
 // With PAIRGUARD_TEST_WITHOUT=pidfd in the environment the package behaves as on
