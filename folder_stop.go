@@ -122,6 +122,9 @@ func (s *pairStop) run(ctx context.Context) error {
 			}
 			continue
 		}
+		if err := s.endWrappers(ctx, fresh); err != nil {
+			return err
+		}
 		s.tell(ctx, fresh)
 		if err := s.await(ctx, fresh, s.deadline); err != nil {
 			return err
@@ -204,6 +207,27 @@ func (s *pairStop) tell(ctx context.Context, fresh []*stopTarget) {
 			_ = t.handle.Terminate()
 		}
 	}
+}
+
+// endWrappers ends what was started under the name of a member and is another process:
+// it may start its program, the member, again by itself, which looks like a start by
+// a person. It has half of what is left of the grace.
+func (s *pairStop) endWrappers(ctx context.Context, fresh []*stopTarget) error {
+	var wrappers []*stopTarget
+	for _, t := range fresh {
+		member := func(o *stopTarget) bool { return o.member && o.name == t.name && !o.gone() }
+		if !t.member && slices.ContainsFunc(s.targets, member) {
+			_ = t.handle.Terminate() // where it cannot be asked it is killed below
+			wrappers = append(wrappers, t)
+		}
+	}
+	if len(wrappers) == 0 {
+		return nil
+	}
+	if err := s.await(ctx, wrappers, time.Now().Add(time.Until(s.deadline)/2)); err != nil {
+		return err
+	}
+	return s.kill(ctx, wrappers, false)
 }
 
 // await waits until all are gone or until the deadline, which is no error.

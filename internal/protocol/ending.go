@@ -1,6 +1,8 @@
 package protocol
 
 import (
+	"time"
+
 	"github.com/pairguard/pairguard/internal/wire"
 )
 
@@ -17,6 +19,15 @@ type ending struct {
 	awaited [2]Process
 	killed  bool
 	err     string
+
+	guest     guest
+	overtaken bool // a person has ended our stop by a start
+
+	wrapper       Process // is waited for before the peer is told
+	wrapperKilled bool
+	unwrapped     bool          // its end has begun
+	hurried       bool          // a second stop was asked for
+	until         time.Duration // then the end of the grace that it shares with the peer; 0: no wrapper
 }
 
 // end begins the end. The one who begins it stores the goodbye first: that rename
@@ -42,7 +53,8 @@ func (m *Machine) endAgain(kind wire.GoodbyeKind, reason string, initiator bool)
 	switch {
 	case !initiator || kind != wire.Stop:
 	case m.ending.kind == wire.Stop:
-		if m.ending.stored && !m.ending.alone() && !m.ending.killed {
+		if m.ending.stored && !m.ending.killed && (m.ending.wrapper.Known() || !m.ending.alone()) {
+			m.ending.hurried = true
 			m.graceOver()
 		}
 	default:
@@ -66,6 +78,9 @@ func (m *Machine) goodbyeStored(e GoodbyeStored) {
 // farewell: the goodbye stands. A leave is done with it; a stop waits for those
 // who do not hear of it by themselves.
 func (m *Machine) farewell() {
+	if m.ending.kind == wire.Stop && m.endWrapper() {
+		return
+	}
 	// On either link: our own may not be open yet, and whoever hears nothing more
 	// from us would have to judge us hung.
 	for _, l := range [...]Link{m.links.out, m.links.in, m.links.next} {
@@ -74,6 +89,10 @@ func (m *Machine) farewell() {
 		}
 	}
 	m.phaseAt = m.now + m.cfg.Grace
+	if m.ending.until > m.now {
+		m.phaseAt = m.ending.until
+	}
+	m.askAboutGuest()
 	if m.ending.kind == wire.Stop && !m.peer.left {
 		// A member hears of the stop from us, at the latest when it dials us, or from
 		// the folder. A signal could end it in the middle of that.
@@ -106,32 +125,22 @@ func (m *Machine) await(p Process, deaf bool) {
 	}
 }
 
-// alone: nobody is waited for.
+// alone: nobody is waited for to end.
 func (e *ending) alone() bool { return e.awaited == [2]Process{} }
+
+// settled: there is nobody either of whom it has to be found out.
+func (e *ending) settled() bool { return e.alone() && e.guest == guest{} && !e.wrapper.Known() }
 
 // finishIfAlone ends when nobody has to be waited for any more. A start that is
 // under way is waited for, so that what it started is known.
 func (m *Machine) finishIfAlone() {
-	if m.ending.stored && !m.revival.spawning && m.ending.alone() {
+	if m.ending.stored && !m.revival.spawning && m.ending.settled() {
 		m.finish()
 	}
 }
 
-func (m *Machine) greetedWhileEnding(l Link, p Process, answer bool) {
-	if answer {
-		return // the goodbye goes, or went, on this very link
-	}
-	if m.ending.stored {
-		m.sayBye(l)
-	}
-	m.do(CloseLink{l})
-	if m.ending.kind == wire.Stop && m.ending.initiator {
-		m.await(p, false) // it has come too late to be told before, and belongs to the pair
-	}
-}
-
 func (m *Machine) startedWhileEnding(p Process) {
-	if m.ending.kind == wire.Stop {
+	if m.ending.kind == wire.Stop && !m.ending.overtaken {
 		m.await(p, !m.revival.speaker)
 	}
 	m.finishIfAlone()
@@ -143,6 +152,11 @@ func (m *Machine) diedWhileEnding(p Process) {
 			m.ending.awaited[i] = Process{}
 		}
 	}
+	m.guestGone(p)
+	if p == m.ending.wrapper && p.Known() {
+		m.wrapperEnded()
+		return
+	}
 	m.finishIfAlone()
 }
 
@@ -153,6 +167,11 @@ func (m *Machine) graceOver() {
 		m.phaseAt = m.now + attention // its answer may stand behind the timer in the driver's queue
 	case !m.ending.stored:
 		m.goodbyeStored(GoodbyeStored{Kind: m.ending.kind, Err: "the disk did not answer within the grace time"})
+	case m.ending.wrapper.Known():
+		m.wrapperOver()
+	case m.ending.guest != (guest{}):
+		m.sayByeToGuest() // the folder does not answer: it is told, and not killed
+		m.graceOver()
 	case !m.ending.alone() && !m.ending.killed:
 		m.ending.killed = true
 		m.phaseAt = m.now + m.cfg.Grace

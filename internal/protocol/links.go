@@ -359,6 +359,9 @@ func (m *Machine) linkLost(l Link) {
 }
 
 func (m *Machine) forget(l Link) {
+	if l == m.ending.guest.link {
+		m.ending.guest.link = 0
+	}
 	switch l {
 	case m.links.in:
 		m.links.in, m.links.next = m.links.next, 0

@@ -212,6 +212,7 @@ func (m *Machine) begun(e Begun) {
 		m.end(wire.Stop, e.Survey.StopReason, false)
 		return
 	}
+	m.noteSpawned(e.Survey)
 	m.hold(e.Survey.HeldFor, e.Survey.HoldReason)
 	m.revival.speaker = e.Survey.Speaks
 	switch s := e.Survey; {

@@ -14,6 +14,7 @@ type revival struct {
 	startAt  time.Duration // the budget allows the next start from here on
 	spawning bool          // a Spawn has not reported back yet
 	again    bool          // that Spawn answers a death
+	spawned  Process       // what was started last under the peer's name, by whomever
 	asked    uint64        // the newest survey asked for
 	answered uint64        // the newest survey that came back
 	awaited  bool          // a survey is waited for, to decide something
@@ -71,6 +72,9 @@ func (g *graves) hold(p Process) bool {
 
 func (m *Machine) died(e Died) {
 	m.graves.bury(e.Process)
+	if e.Process == m.revival.spawned {
+		m.revival.spawned = Process{}
+	}
 	if m.phase == Ending {
 		m.diedWhileEnding(e.Process)
 		return
@@ -132,9 +136,14 @@ func (m *Machine) takeSurvey() {
 }
 
 func (m *Machine) surveyed(e Surveyed) {
-	if m.phase == Ending || e.Token <= m.revival.answered {
+	if m.phase == Ending {
+		m.surveyedWhileEnding(e)
 		return
 	}
+	if e.Token <= m.revival.answered {
+		return
+	}
+	m.noteSpawned(e.Survey)
 	m.revival.answered, m.lookAt = e.Token, never
 	if e.Survey.Err == "" {
 		if e.Survey.Stopped {
@@ -162,6 +171,13 @@ func (m *Machine) surveyed(e Surveyed) {
 		m.startChecked(e.Survey)
 	case Left:
 		m.leftChecked(e.Survey)
+	}
+}
+
+// noteSpawned remembers what the folder says was started under the peer's name.
+func (m *Machine) noteSpawned(s Survey) {
+	if s.Err == "" && s.Recorded.Known() {
+		m.revival.spawned = s.Recorded
 	}
 }
 
@@ -238,7 +254,7 @@ func (m *Machine) failed(reason string) {
 }
 
 func (m *Machine) started(p Process) {
-	m.revival.spawning = false
+	m.revival.spawning, m.revival.spawned = false, p
 	switch {
 	case m.phase == Ending:
 		m.startedWhileEnding(p)

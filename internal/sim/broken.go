@@ -32,6 +32,7 @@ const (
 	spinTakenForHunger
 	leaverDoesNotWait
 	intentNotResolved
+	stopNeverOver
 	brokenCount
 )
 
@@ -66,6 +67,7 @@ var variants = [brokenCount]Variant{
 	spinTakenForHunger:     {"spin-taken-for-hunger", "P2", "the time that a process gets is not seen, so that one that spins seems to starve"},
 	leaverDoesNotWait:      {"leaver-does-not-wait", "P2", "whoever is asked to leave does so at once, whatever it owes"},
 	intentNotResolved:      {"intent-not-resolved", "P3", "what was started is not looked for when its starter died before it recorded it"},
+	stopNeverOver:          {"stop-never-over", "P6", "a stop is read that a person has ended by a start"},
 }
 
 // Variants lists what can be broken.

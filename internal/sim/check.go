@@ -36,6 +36,7 @@ type checker struct {
 	leftAt    [2]time.Duration
 	vague     [2]uint64 // the generation whose goodbye was said but could not be stored
 	stop      stopWatch
+	unstored  bool // a goodbye was said that could not be stored
 	twoPlain  bool // there were two copies of a plain peer at a time, which no lock prevents
 	counts    Counts
 }
@@ -186,6 +187,14 @@ func (c *checker) leaves(w *world, id int32) {
 	c.fail(w, "P2", fmt.Sprintf("process %d leaves %v after it was asked to, and the death of %s that it knew of is not answered", id, w.now-p.owesSince, names[name]))
 }
 
+// spared: P6. What a person has started after a stop is not ended by it.
+func (c *checker) spared(w *world, id int32) {
+	p, f := &w.procs[id], &w.folder
+	if p.begun && !p.revived && !p.leaving && p.kind == member && f.stopAt > 0 && f.stopAt < p.lifeAt && !f.stop && !c.unstored && !w.stopping.active {
+		c.fail(w, "P6", fmt.Sprintf("process %d of %s was started by a person after the stop, and is ended with it", id, names[p.name]))
+	}
+}
+
 // watches: the process has met the other one, so that a free lock alone is no proof
 // of its death.
 func (p *process) watches(id int32) bool {
@@ -282,6 +291,7 @@ func (c *checker) started(w *world, name int) {
 // was a crash.
 func (c *checker) notStored(w *world, id int32) {
 	c.excuseAll()
+	c.unstored = true
 	c.vague = w.folder.life
 }
 

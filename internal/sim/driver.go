@@ -169,6 +169,7 @@ func (w *world) do(id int32, action protocol.Action) {
 	case protocol.Emit:
 		w.check.emitted(w, id, a.Notice)
 	case protocol.End:
+		w.check.spared(w, id)
 		p.leaving = true
 		w.check.leaves(w, id)
 		w.die(id, "ends")
@@ -192,6 +193,9 @@ func (w *world) kill(by int32, victim protocol.Process) {
 		return
 	case w.broken == stopDoesNotKill && w.procs[by].machine.Phase() == protocol.Ending:
 		return
+	}
+	if p := &w.procs[by]; p.machine.Phase() == protocol.Ending {
+		w.check.spared(w, procOf(victim))
 	}
 	w.die(procOf(victim), "is killed by the peer")
 }

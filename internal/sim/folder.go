@@ -66,7 +66,7 @@ func (w *world) beginLife(id int32) bool {
 		w.check.stopCleared(w, id)
 	}
 	f.life[p.name]++
-	p.generation = f.life[p.name]
+	p.generation, p.lifeAt = f.life[p.name], w.now
 	return true
 }
 
@@ -159,7 +159,7 @@ func (w *world) resolveIntent(reader int32, name int) {
 }
 
 func (f *folder) goodbyes(w *world, name int) (s protocol.Survey) {
-	s.Stopped, s.StopReason = f.stop && w.broken != stopNotRead, "stop"
+	s.Stopped, s.StopReason = f.stop && w.broken != stopNotRead || w.broken == stopNeverOver && f.stopAt > 0, "stop"
 	s.Generation = f.life[name]
 	s.PeerLeft = f.left(name) || w.broken == leaveCountsForAnyLife && f.leave[name] != 0
 	if until := f.holdUntil[name]; until > w.boottime() && w.broken != holdIgnored {

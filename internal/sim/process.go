@@ -35,6 +35,7 @@ type process struct {
 	revived    bool          // it carries the token of a revival
 	sick       bool          // its application is stuck
 	leaving    bool          // it has announced its end, or was asked to
+	lifeAt     time.Duration // when its life was recorded
 	mourns     bool          // it has told of the death of its peer, and not of another one there
 	owesSince  time.Duration // it was asked to leave while a death waited for its answer; never: it was not
 	listening  bool
