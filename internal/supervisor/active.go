@@ -48,6 +48,10 @@ func (l *loop) act(a custody.Act) {
 		l.tell("supervisor_active", "began")
 	}
 	l.restore(a)
+	if !a.Complete {
+		// When every program has begun, and what that led to has been submitted.
+		l.next(func() { l.next(func() { l.decide(custody.Loaded{}) }) })
+	}
 	if l.standby != nil {
 		l.standby.drop()
 		l.standby = nil

@@ -10,4 +10,6 @@ import (
 
 func duplicate(...*os.File) ([]*os.File, error) { return nil, errors.ErrUnsupported }
 
+func openWriter(*os.File) (*os.File, error) { return nil, errors.ErrUnsupported }
+
 func extraSignal(string) syscall.Signal { return syscall.SIGTERM }

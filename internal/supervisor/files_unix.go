@@ -3,6 +3,7 @@
 package supervisor
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -29,6 +30,25 @@ func duplicate(files ...*os.File) (copies []*os.File, err error) {
 		copies = append(copies, os.NewFile(uintptr(fd), f.Name()))
 	}
 	return copies, nil
+}
+
+// openWriter opens, for a program to print into, the pipe that we read: by its
+// descriptor and not by its path, which somebody may have removed. It is a description
+// of its own, which waits when the pipe is full, and reads too, so that the pipe has a
+// reader when no supervisor lives. Needs /proc.
+func openWriter(pipe *os.File) (*os.File, error) {
+	raw, err := pipe.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	fd := -1
+	failed := raw.Control(func(own uintptr) {
+		fd, err = unix.Open(fmt.Sprintf("/proc/self/fd/%d", own), unix.O_RDWR|unix.O_CLOEXEC, 0)
+	})
+	if err = errors.Join(failed, err); err != nil {
+		return nil, fmt.Errorf("output pipe %s cannot be opened for the program: %w", pipe.Name(), err)
+	}
+	return os.NewFile(uintptr(fd), pipe.Name()), nil
 }
 
 func extraSignal(name string) syscall.Signal { return unix.SignalNum("SIG" + name) }

@@ -251,6 +251,7 @@ func (h *handler) bring(t *task, def control.Definition, request string) {
 		did = control.DidStart
 	}
 	t.await(p, did, 0, tried)
+	t.stored(p)
 }
 
 // define stores a definition; the task waits until it is on the disk, or with the
@@ -304,6 +305,7 @@ func (h *handler) Start(ctx context.Context, n control.NamesParams) (control.Cha
 			p.step(lifecycle.Start{})
 		}
 		t.await(p, did, 0, tried)
+		t.stored(p)
 	})
 }
 
@@ -358,6 +360,7 @@ func (h *handler) Restart(ctx context.Context, r control.RestartParams) (control
 			}
 			p.step(lifecycle.Restart{Gen: life.Generation})
 			t.await(p, did, 0, tried)
+			t.stored(p)
 		}
 		return nil
 	})

@@ -96,10 +96,10 @@ func TestNeverTwoOfAProgram(t *testing.T) {
 	def.Backoff = 0
 	s.run(def)
 	for range 12 {
-		s.awaitGuarded()
-		roles := [][]string{{control.RoleActive}, {control.RoleActive}, {control.RoleStandby}, {control.RoleActive, control.RoleStandby}}
-		for _, role := range roles[rand.N(len(roles))] {
-			_ = syscall.Kill(s.pid(role), syscall.SIGKILL)
+		st := s.awaitGuarded()
+		victims := [][]int{{0}, {0}, {1}, {0, 1}}
+		for _, i := range victims[rand.N(len(victims))] {
+			_ = syscall.Kill(st.Supervisors[i].PID, syscall.SIGKILL)
 		}
 		before := s.program("once").Generation
 		s.await("more lives", func() bool { return s.program("once").Generation > before+3 })
@@ -116,6 +116,7 @@ func TestStopIgnoringTERM(t *testing.T) {
 	def := s.define("deaf", "deaf")
 	def.Grace = control.Duration(300 * time.Millisecond)
 	pid := s.run(def).PID
+	s.awaitOutput("deaf", "deaf\n")
 	c, err := s.call.Stop(s.context(), control.StopParams{})
 	must(t, err)
 	if len(c.Programs) != 1 || c.Programs[0].Did != control.DidKill || alive(pid) {
@@ -128,6 +129,7 @@ func TestStopSurvivesTheKillOfTheActiveOne(t *testing.T) {
 	def := s.define("deaf", "deaf")
 	def.Grace = control.Duration(time.Second)
 	pid := s.run(def).PID
+	s.awaitOutput("deaf", "deaf\n")
 	s.awaitGuarded()
 	stopped := make(chan error, 1)
 	go func() {
@@ -143,6 +145,15 @@ func TestStopSurvivesTheKillOfTheActiveOne(t *testing.T) {
 	if p := s.program("deaf"); p.State != "STOPPED" || p.Generation != 1 {
 		t.Fatalf("after the stop: %+v", p)
 	}
+}
+
+// awaitOutput waits until a program has printed something.
+func (s *stage) awaitOutput(name, text string) {
+	s.t.Helper()
+	s.await(name+" to print", func() bool {
+		b, _ := os.ReadFile(filepath.Join(s.dir, "logs", name+".log"))
+		return strings.Contains(string(b), text)
+	})
 }
 
 // childOf waits for the number that parentRole writes.
@@ -320,10 +331,10 @@ func TestExitStatusAfterATakeover(t *testing.T) {
 	s.awaitGuarded()
 	must(t, syscall.Kill(s.pid(control.RoleActive), syscall.SIGKILL))
 	s.awaitGuarded()
-	must(t, syscall.Kill(pid, syscall.SIGUSR1))
+	must(t, syscall.Kill(pid, syscall.SIGHUP))
 	w, err := s.call.Wait(s.context(), control.WaitParams{Name: "web"})
 	must(t, err)
-	if w.State != "EXITED" || w.LastExit == nil || w.LastExit.Signal == nil || *w.LastExit.Signal != "USR1" {
+	if w.State != "EXITED" || w.LastExit == nil || w.LastExit.Signal == nil || *w.LastExit.Signal != "HUP" {
 		t.Fatalf("wait: %+v", w)
 	}
 }

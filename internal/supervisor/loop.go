@@ -47,13 +47,13 @@ type loop struct {
 	cancel context.CancelFunc
 	aside  sync.WaitGroup
 
-	custody  *custody.Machine
-	pending  []custody.Event
-	deciding bool
-	tickets  map[uint64]func(held bool)
-	ticket   uint64
-	begun    bool
-	failure  error
+	custody *custody.Machine
+	agenda  []func() // what has to be done next, in this order
+	working bool
+	tickets map[uint64]func(held bool)
+	ticket  uint64
+	begun   bool
+	failure error
 
 	standby *standby // what we hold for the active one; nil: nothing
 	active  *active  // nil: we do not act
@@ -230,21 +230,29 @@ func (l *loop) healthy(ctx context.Context) error {
 	}
 }
 
-// decide gives the custody machine an event and does what it says; events that arise
-// meanwhile come after it.
-func (l *loop) decide(e custody.Event) {
-	l.pending = append(l.pending, e)
-	if l.deciding {
+// next does fn now, or, from within something that is being done, when everything has
+// been done that was on the agenda before. So what goes to the standby goes in the
+// order in which it was decided, and before what follows from it is done.
+func (l *loop) next(fn func()) {
+	l.agenda = append(l.agenda, fn)
+	if l.working {
 		return
 	}
-	l.deciding = true
-	for len(l.pending) > 0 {
-		e, l.pending = l.pending[0], l.pending[1:]
+	l.working = true
+	for len(l.agenda) > 0 {
+		fn, l.agenda = l.agenda[0], l.agenda[1:]
+		fn()
+	}
+	l.working, l.agenda = false, nil
+}
+
+// decide gives the custody machine an event and does what it says.
+func (l *loop) decide(e custody.Event) {
+	l.next(func() {
 		for _, a := range l.custody.Step(l.now(), e) {
 			l.obey(a)
 		}
-	}
-	l.deciding, l.pending = false, nil
+	})
 }
 
 func (l *loop) obey(action custody.Action) {

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"fmt"
 	"os"
 	"time"
 
@@ -24,18 +25,16 @@ type program struct {
 
 	handle  *proc.Handle // of the newest main process; nil: none
 	tree    *proc.Tree   // of that; nil: none
-	group   *proc.Cgroup // nil: there is none to be had, or none was needed yet
+	group   *proc.Cgroup // of this life; nil: there is none to be had
 	adopted bool
 
 	stream    *output.Stream // nil: there is no output yet
 	pipe, log *os.File       // what stream works with; it closes them
 	logging   string         // why there is no log; empty: there is one
 
-	queue    []lifecycle.Event
-	stepping bool
-	killed   bool // the life that is over was ended by force
-	leaving  bool // it is forgotten as soon as nothing of it is left
-	waiters  []waiter
+	killed  bool // the life that is over was ended by force
+	leaving bool // it is forgotten as soon as nothing of it is left
+	waiters []waiter
 }
 
 // waiter is somebody who wants to know when something has become of a program.
@@ -53,26 +52,21 @@ func policyOf(d *control.Definition) lifecycle.Policy {
 
 func (p *program) record() lifecycle.Record { return p.machine.Record() }
 
-// step gives the machine an event and does what it decides, in order. Events that
-// arise from that are dealt with after it.
+// step gives the machine an event and does what it decides, in order, after the
+// standby was told.
 func (p *program) step(e lifecycle.Event) {
-	p.queue = append(p.queue, e)
-	if p.stepping {
-		return
-	}
-	p.stepping = true
-	for len(p.queue) > 0 {
-		e, p.queue = p.queue[0], p.queue[1:]
+	p.l.next(func() {
 		p.l.debug("event", "program", p.def.Name, "event", e)
 		actions := p.machine.Step(p.l.now(), e)
 		p.publish(actions)
-		for _, a := range actions {
-			p.l.debug("action", "program", p.def.Name, "action", a)
-			p.do(a)
-		}
-	}
-	p.stepping, p.queue = false, nil
-	p.after()
+		p.l.next(func() {
+			for _, a := range actions {
+				p.l.debug("action", "program", p.def.Name, "action", a)
+				p.do(a)
+			}
+			p.after()
+		})
+	})
 }
 
 // after looks who has waited for this.
@@ -104,6 +98,7 @@ func (p *program) publish(actions []lifecycle.Action) {
 			intent = keep.Gen
 			next.Token, next.Process, next.Known = pairdir.NewToken(intent), nil, nil
 			p.killed = false
+			next.Cgroup = p.newGroup(intent)
 		}
 	}
 	if p.handle != nil && next.Record.Phase != lifecycle.Birth {
@@ -111,7 +106,7 @@ func (p *program) publish(actions []lifecycle.Action) {
 		next.Process = &id
 	}
 	if next.Record.Phase == lifecycle.Idle {
-		next.Process, next.Known = nil, nil
+		next.Process, next.Known, next.Cgroup = nil, nil, ""
 	}
 	if next.equal(p.run) && intent == 0 {
 		return
@@ -120,7 +115,7 @@ func (p *program) publish(actions []lifecycle.Action) {
 	if intent != 0 {
 		// Whoever takes over has the pipe before the first byte can be in it.
 		if err := p.openOutput(); err != nil {
-			p.queue = append(p.queue, lifecycle.IntentFailed{Gen: intent, Reason: err.Error()})
+			p.step(lifecycle.IntentFailed{Gen: intent, Reason: err.Error()})
 			intent = 0
 		}
 	}
@@ -276,6 +271,27 @@ func (p *program) letGo() {
 		p.l.submit(custody.Item{Key: processItem + p.def.Name, Gone: true}, nil)
 		p.handle.Close()
 		p.handle = nil
+	}
+	p.dropGroup()
+}
+
+// newGroup makes a cgroup for one life, since one in which everything was killed once
+// cannot be used again: Linux 6.14 and later kill whatever is started into it. Without
+// one its process group and its descendants are ended: docs/programs.md.
+func (p *program) newGroup(gen uint64) (path string) {
+	p.dropGroup()
+	group, err := proc.MakeCgroup(p.l.groupName, fmt.Sprintf("%s.%d", p.def.Name, gen))
+	if err != nil {
+		return ""
+	}
+	p.group = group
+	return group.Path()
+}
+
+func (p *program) dropGroup() {
+	if p.group != nil {
+		_ = p.group.Remove()
+		p.group = nil
 	}
 }
 

@@ -98,9 +98,7 @@ func (l *loop) remove(p *program) {
 	}
 	delete(l.programs, name)
 	p.closeOutput()
-	if p.group != nil {
-		_ = p.group.Remove()
-	}
+	p.dropGroup()
 	for _, ext := range []string{definitionExt, runExt, pipeExt} {
 		l.scribe.store(name, ext, nil, false, nil)
 	}

@@ -105,6 +105,9 @@ func (l *loop) takeOver(s *saved, fromDisk bool) {
 		p.group, _ = proc.OpenCgroup(s.run.Cgroup)
 	}
 	l.submit(custody.Item{Key: runItem + name, Body: encode(p.run)}, nil)
+	// Whoever died may not have come to it.
+	l.scribe.store(name, definitionExt, definitionRecord{BootID: l.boot, Request: s.request, Definition: s.definition}, false, l.recordStored)
+	l.scribe.store(name, runExt, p.run, false, l.recordStored)
 	if s.run.Record.Phase != lifecycle.Idle || p.pipe != nil {
 		if err := p.openOutput(); err != nil {
 			p.logging = err.Error()

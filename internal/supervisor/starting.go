@@ -21,7 +21,7 @@ const tokenVariable = "PAIRGUARD_PROGRAM"
 // fork starts the program aside, one at a time: the kernel does no two forks of one
 // process at once either.
 func (p *program) fork(gen uint64) {
-	def, token, group, files := p.def, p.run.Token, p.group, []*os.File(nil)
+	def, token, group := p.def, p.run.Token, p.group
 	files, err := duplicate(p.pipe)
 	if err != nil {
 		p.step(lifecycle.StartFailed{Gen: gen, Reason: err.Error()})
@@ -29,36 +29,28 @@ func (p *program) fork(gen uint64) {
 	}
 	p.l.starts.do(func() {
 		defer closeAll(files)
-		h, group, err := start(&def, token, group, p.l.groupName, files[0])
-		p.l.post(func() { p.started(gen, h, group, err) })
+		h, err := start(&def, token, group, files[0])
+		p.l.post(func() { p.started(gen, h, err) })
 	})
 }
 
-func (p *program) started(gen uint64, h *proc.Handle, group *proc.Cgroup, err error) {
+func (p *program) started(gen uint64, h *proc.Handle, err error) {
 	if err != nil {
 		p.step(lifecycle.StartFailed{Gen: gen, Reason: err.Error()})
 		return
-	}
-	if group != nil && p.group == nil {
-		p.group, p.run.Cgroup = group, group.Path()
 	}
 	p.guard(gen, h)
 	p.step(lifecycle.Started{Gen: gen})
 }
 
 // start executes the program. Nothing runs when it fails.
-func start(def *control.Definition, token string, group *proc.Cgroup, groupName string, pipe *os.File) (*proc.Handle, *proc.Cgroup, error) {
-	// By the descriptor and not by its path, which somebody may have removed.
-	out, err := output.OpenWriter(fmt.Sprintf("/proc/self/fd/%d", pipe.Fd()))
+func start(def *control.Definition, token string, group *proc.Cgroup, pipe *os.File) (*proc.Handle, error) {
+	out, err := openWriter(pipe)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer out.Close()
 	spec := proc.Spec{Path: def.Command[0], Args: def.Command[1:], Dir: def.Dir, Env: environment(def, token), Output: out}
-	if group == nil {
-		// Without one its process group and its descendants are ended: docs/programs.md.
-		group, _ = proc.MakeCgroup(groupName, def.Name)
-	}
 	if group != nil {
 		if spec.Cgroup, err = group.Open(); err == nil {
 			defer spec.Cgroup.Close()
@@ -66,10 +58,10 @@ func start(def *control.Definition, token string, group *proc.Cgroup, groupName 
 	}
 	h, err := proc.Start(spec)
 	if errors.Is(err, proc.ErrCgroup) {
-		spec.Cgroup, group = nil, nil
+		spec.Cgroup = nil
 		h, err = proc.Start(spec)
 	}
-	return h, group, err
+	return h, err
 }
 
 // environment is that of the definition, with the mark of this life and without what
