@@ -906,6 +906,10 @@ void GuardianService::Private::greeted(Link *link, const Line &line)
     if (!answer)
         link->send(hello());
     recognise(link->pid);
+    if (link->gone || (link->pid > 0 && link->pid != m_process.pid())) {
+        close(link); // it has just died
+        return;
+    }
     m_peerGeneration = line.keys.value("gen").toULongLong();
     if (link == m_probe) {
         m_probe = nullptr;
@@ -1195,11 +1199,18 @@ void GuardianService::Private::follow()
 // recognise makes the speaker the peer; the kernel says that it holds the name.
 void GuardianService::Private::recognise(qint64 pid)
 {
-    if (pid == m_process.pid() && (engaged() || m_phase == Left) && !m_process.dead()) {
+    if (pid <= 0)
+        return; // it cannot be seen from here
+    if (pid == m_process.pid() && m_process.dead()) {
+        died(); // this is the last that it said
+        return;
+    }
+    if (pid == m_process.pid() && (engaged() || m_phase == Left)) {
         if (m_phase == Left)
             enter(Starting, m_window);
         return;
     }
+    const bool replaced = engaged();
     if (m_phase == Fencing)
         tell("peer_fenced", QStringLiteral("another process holds its name now"));
     else if (engaged() && m_spoke)
@@ -1210,7 +1221,8 @@ void GuardianService::Private::recognise(qint64 pid)
         close(m_out);
     if (m_in && m_in->pid != pid)
         close(m_in);
-    adopt(pid, true);
+    if (!adopt(pid, true) && replaced)
+        mourn(); // it is dead already, and so was the one before it
 }
 
 // sign takes a sign of life, given age ms ago.
@@ -1545,9 +1557,10 @@ void GuardianService::Private::startOverdue()
     if (!m_speaker || m_held)
         return;
     const qint64 there = holder(m_peerKey);
-    if (there > 0 && there != m_process.pid())
-        adopt(there, true);
-    else if (there == 0) {
+    if (there > 0 && there != m_process.pid()) {
+        if (!adopt(there, true))
+            mourn();
+    } else if (there == 0) {
         m_lastSign = m_clock.elapsed() - m_timeout;
         m_credit = 0;
         suspect(QStringLiteral("it was started and has not taken its name"));
