@@ -55,6 +55,7 @@ func TestQtGuide(t *testing.T) {
 			t.Parallel()
 			need(t, "cmake", "g++", "bash", "pidof")
 			needQt(t, major)
+			afterBuilds(t)
 			walk(t, g, major)
 		})
 	}

@@ -123,6 +123,15 @@ func (c *cmakeBuild) program(t *testing.T, name string) string {
 	return filepath.Join(c.folder, name)
 }
 
+// afterBuilds waits until the programs are built that tests of 90 s wait for, so that what is built here does not delay those.
+func afterBuilds(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"qtplain", "qtmember"} {
+		qtBuild.program(t, name)
+	}
+	qt5Build.program(t, "qtmember")
+}
+
 func (c *cmakeBuild) build(b *built, name string) error {
 	if c.folder == "" {
 		folder, err := os.MkdirTemp(b.folder, "cmake")

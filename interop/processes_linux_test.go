@@ -116,15 +116,16 @@ var ownID = sync.OnceValue(func() proc.ID {
 	return id
 })
 
-// readMarks reads a process's marks; false when they may still change.
+// readMarks reads a process's marks; false when they may still change. The executable is read first: what a process that is no
+// shell has in its environment after that stays there, while a shell's would be those of who ran it.
 func readMarks(folder string) (marks, bool) {
-	environ, err := os.ReadFile(folder + "/environ")
-	if err != nil {
-		return marks{}, errors.Is(err, fs.ErrPermission)
-	}
 	exe, err := os.Readlink(folder + "/exe")
 	if err != nil {
 		return marks{}, errors.Is(err, fs.ErrNotExist) // a thread of the kernel
+	}
+	environ, err := os.ReadFile(folder + "/environ")
+	if err != nil {
+		return marks{}, errors.Is(err, fs.ErrPermission)
 	}
 	if len(environ) == 0 {
 		return marks{}, false // in the middle of an exec the kernel shows none

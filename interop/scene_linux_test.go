@@ -117,14 +117,14 @@ func (s *scene) close() {
 	if s.t.Failed() {
 		s.confess()
 	}
-	s.run(patience, "stop", "--grace", "1s")
+	out, err := s.run(patience, "stop", "--grace", "1s")
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); <-time.After(look) {
 		left := processes(s.root)
 		if len(left) == 0 {
 			break
 		}
 		for _, p := range left {
-			s.t.Errorf("still there after the stop: %s, process %d", p.member, p.id.PID)
+			s.t.Errorf("still there after the stop: %s, process %d; the stop: %v: %s", p.member, p.id.PID, err, out)
 			s.kill(p)
 		}
 	}

@@ -32,6 +32,7 @@ func TestExampleWindow(t *testing.T) {
 }
 
 func playWindow(t *testing.T, environment ...string) {
+	afterBuilds(t)
 	twins := twinsBuild.program(t, "twins")
 	s := newScene(t)
 	s.env = append(s.env, environment...)
