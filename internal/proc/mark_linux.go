@@ -35,31 +35,57 @@ const (
 //
 // It looks at every process of the machine, so it is for rare occasions.
 func FindMarked(variable, token string) ([]*Handle, error) {
-	mark := []byte(variable + "=" + token)
 	return findProcesses(func(pid int) (bool, error) {
-		for deadline := time.Now().Add(execPatience); ; time.Sleep(execPause) {
-			env, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
-			if err != nil {
-				return false, err
-			}
-			if len(env) > 0 {
-				return containsEntry(env, mark), nil
-			}
-			if hasNoEnvironment(pid) || time.Now().After(deadline) {
-				return false, nil
-			}
-		}
+		value, err := markOf(pid, variable)
+		return err == nil && value == token, err
 	})
 }
 
-// containsEntry looks for an entry as a whole.
-func containsEntry(env, entry []byte) bool {
-	for e := range bytes.SplitSeq(env, []byte{0}) {
-		if bytes.Equal(e, entry) {
-			return true
+// FindAllMarked returns all processes that FindMarked would for a token that begins
+// with prefix, by their tokens.
+func FindAllMarked(variable, prefix string) (map[string][]*Handle, error) {
+	tokens := map[int]string{}
+	all, err := findProcesses(func(pid int) (bool, error) {
+		value, err := markOf(pid, variable)
+		tokens[pid] = value
+		return err == nil && value != "" && strings.HasPrefix(value, prefix), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	marked := map[string][]*Handle{}
+	for _, h := range all {
+		token := tokens[h.PID()]
+		marked[token] = append(marked[token], h)
+	}
+	return marked, nil
+}
+
+// markOf is the value of a variable in the environment of a process; empty: it has
+// none.
+func markOf(pid int, variable string) (string, error) {
+	for deadline := time.Now().Add(execPatience); ; time.Sleep(execPause) {
+		env, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
+		if err != nil {
+			return "", err
+		}
+		if len(env) > 0 {
+			return entryOf(env, variable+"="), nil
+		}
+		if hasNoEnvironment(pid) || time.Now().After(deadline) {
+			return "", nil
 		}
 	}
-	return false
+}
+
+// entryOf is what follows key in the entry that begins with it.
+func entryOf(env []byte, key string) string {
+	for e := range bytes.SplitSeq(env, []byte{0}) {
+		if value, ok := bytes.CutPrefix(e, []byte(key)); ok {
+			return string(value)
+		}
+	}
+	return ""
 }
 
 // hasNoEnvironment tells a process whose environment is empty for good from one whose

@@ -49,6 +49,11 @@ func FindMarked(variable, token string) ([]*Handle, error) {
 	return nil, linuxOnly("looking for marked processes")
 }
 
+// FindAllMarked returns ErrNotSupported.
+func FindAllMarked(variable, prefix string) (map[string][]*Handle, error) {
+	return nil, linuxOnly("looking for marked processes")
+}
+
 // FindWriters returns ErrNotSupported.
 func FindWriters(*os.File) ([]*Handle, error) { return nil, linuxOnly("looking for writers") }
 

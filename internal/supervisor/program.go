@@ -96,7 +96,7 @@ func (p *program) publish(actions []lifecycle.Action) {
 	for _, a := range actions {
 		if keep, ok := a.(lifecycle.KeepIntent); ok {
 			intent = keep.Gen
-			next.Token, next.Process, next.Known = pairdir.NewToken(intent), nil, nil
+			next.Token, next.Process, next.Known = p.newToken(intent), nil, nil
 			p.killed = false
 			next.Cgroup = p.newGroup(intent)
 		}

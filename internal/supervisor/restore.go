@@ -19,13 +19,18 @@ func (l *loop) restore(a custody.Act) {
 	if !a.Complete {
 		l.addFromDisk(programs, a.Copy, fromDisk)
 	}
+	var lost *leftovers
+	if !a.Complete {
+		lost = l.findLeftovers()
+		defer lost.close()
+	}
 	names := make([]string, 0, len(programs))
 	for name := range programs {
 		names = append(names, name)
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		l.takeOver(programs[name], fromDisk[name])
+		l.takeOver(programs[name], fromDisk[name], lost)
 	}
 }
 
@@ -86,7 +91,7 @@ func (l *loop) addFromDisk(programs map[string]*saved, items []custody.Item, fro
 }
 
 // takeOver goes on with one program, whose descriptors may be in our hands.
-func (l *loop) takeOver(s *saved, fromDisk bool) {
+func (l *loop) takeOver(s *saved, fromDisk bool, lost *leftovers) {
 	p := l.newProgram(s.definition, s.request)
 	name := s.definition.Name
 	if files := l.standby.take(outputItem + name); len(files) == 2 {
@@ -113,6 +118,16 @@ func (l *loop) takeOver(s *saved, fromDisk bool) {
 			p.logging = err.Error()
 			p.tell("program_output", err.Error())
 		}
+	}
+	if gen, main := lost.of(p); main != nil {
+		// It was started after what the record tells: the disk did not take it.
+		if handle != nil {
+			handle.Close()
+		}
+		p.adopted = true
+		p.step(lifecycle.Begin{FromDisk: true, Found: gen})
+		p.l.next(func() { p.guard(gen, main); p.publish(nil) })
+		return
 	}
 	p.adopt(handle)
 	p.step(lifecycle.Begin{FromDisk: fromDisk})
