@@ -137,7 +137,7 @@ func (a *active) serve() {
 	l.submit(custody.Item{Key: listenersKey, Files: 2}, nil)
 	couriers, clients := a.custody, a.control
 	l.later(func() { a.accept(couriers) })
-	l.later(func() { control.Serve(l.ctx, listener{clients}, &handler{l}) })
+	l.clients.Go(func() { control.Serve(l.ctx, listener{clients}, &handler{l}) })
 }
 
 // checked: what a look at our lock and our sockets has found.
@@ -161,13 +161,6 @@ func (a *active) checked(healed []string, err error) {
 		a.l.tell("supervisor_healed", text)
 	}
 	a.lastHeal = text
-}
-
-func (a *active) close() {
-	a.stopListening()
-	if a.link != nil {
-		a.link.close()
-	}
 }
 
 // accept lets a standby in, one after the other.

@@ -360,8 +360,12 @@ func TestSupervisorLeaves(t *testing.T) {
 	active := s.pid(control.RoleActive)
 	must(t, syscall.Kill(active, syscall.SIGTERM))
 	s.await("the other to act", func() bool { st := s.status(); return st.Supervisors[0].PID != active })
-	st := s.status()
-	if st.Guarded || !strings.Contains(st.WhyNotGuarded, "left") || st.Programs[0].PID != pid {
+	var st control.Status
+	s.await("the status to say that the other has left", func() bool {
+		st = s.status()
+		return !st.Guarded && strings.Contains(st.WhyNotGuarded, "left")
+	})
+	if st.Programs[0].PID != pid {
 		t.Fatalf("status: %+v", st)
 	}
 	s.run(s.define("another", "wait")) // a person asks: the other supervisor is wanted

@@ -42,10 +42,10 @@ type loop struct {
 	starts     *queue
 	pump       *output.Pump
 
-	inbox  chan func()
-	ctx    context.Context // of everything that runs aside
-	cancel context.CancelFunc
-	aside  sync.WaitGroup
+	inbox   chan func()
+	ctx     context.Context // of everything that runs aside
+	cancel  context.CancelFunc
+	clients sync.WaitGroup // what answers requests
 
 	custody *custody.Machine
 	agenda  []func() // what has to be done next, in this order
@@ -88,7 +88,7 @@ func (l *loop) post(fn func()) bool {
 }
 
 // later runs what may take its time.
-func (l *loop) later(fn func()) { l.aside.Go(fn) }
+func (l *loop) later(fn func()) { go fn() }
 
 // afterwards runs fn in the loop when d is over.
 func (l *loop) afterwards(d time.Duration, fn func()) {
@@ -157,13 +157,11 @@ func (l *loop) scheduleProgram(p *program) {
 	p.due = at
 }
 
-// finish ends what runs aside and gives everything back. What a program needs is left
-// as it is: it runs on.
+// finish writes and answers what has been promised. Everything else ends with the
+// process, above all the custody link: the standby is to see our death and nothing
+// before it. Programs run on.
 func (l *loop) finish() {
 	l.cancel()
-	if l.active != nil {
-		l.active.close()
-	}
 	l.starts.drop() // what has not begun is an intent, which whoever takes over resolves
 	l.starts.close()
 	l.scribe.close()
@@ -182,11 +180,10 @@ func (l *loop) finish() {
 	}
 }
 
-// served is closed when everything that runs aside has come to its end; what it still
-// wants to tell is dropped.
+// served is closed when no request is being answered any more.
 func (l *loop) served() <-chan struct{} {
 	done := make(chan struct{})
-	go func() { l.aside.Wait(); close(done) }()
+	go func() { l.clients.Wait(); close(done) }()
 	return done
 }
 
