@@ -24,6 +24,10 @@ type Life struct {
 	// Token is that of the newest start of the name that has become a life; a
 	// process that carries it later has inherited it (see [Dir.Revives]).
 	Token string `json:"token,omitempty"`
+	// Address and PeerAddress are where qt: names were found, which depends on the
+	// environment of whoever asks.
+	Address     string `json:"address,omitempty"`
+	PeerAddress string `json:"peer_address,omitempty"`
 }
 
 // Member is a name that has lived in the folder.
@@ -71,7 +75,7 @@ func (d *Dir) BeginLife(n, peer Name, token string) (Life, error) {
 	}
 	l := Life{
 		Name: n.text, Peer: peer.text, Generation: last.Generation + 1, Process: self, Started: time.Now(),
-		Revived: token != "", Token: token,
+		Revived: token != "", Token: token, Address: n.place(), PeerAddress: peer.place(),
 	}
 	if token == "" {
 		l.Token = last.Token
@@ -190,8 +194,12 @@ func (d *Dir) member(path, key string) (m Member, found bool, err error) {
 	if m.Name.key != key && !m.Name.plain {
 		return m, false, fmt.Errorf("record %s: is that of %s; remove it", path, m.Life.Name)
 	}
-	// $TMPDIR may differ here: the file decides which name is meant.
+	// $TMPDIR may differ here: the record decides where a name is, and the file which
+	// name is meant.
+	m.Name = d.at(m.Name, m.Life.Address)
 	m.Name.key = key
-	m.Peer, _ = d.Name(m.Life.Peer)
+	if m.Peer, err = d.Name(m.Life.Peer); err == nil {
+		m.Peer = d.at(m.Peer, m.Life.PeerAddress)
+	}
 	return m, true, nil
 }

@@ -42,6 +42,28 @@ func (n Name) PlainPermitted() bool { return n.plain }
 // addresses. It is the name itself for an ordinary name.
 func (n Name) Key() string { return n.key }
 
+// place is the address of a name whose address depends on the environment, else "".
+func (n Name) place() string {
+	if !n.plain {
+		return ""
+	}
+	return string(n.addr)
+}
+
+// at is n at the address that a record gives for it. One that cannot be an address
+// changes nothing, nor does any for a name that has one of its own.
+func (d *Dir) at(n Name, address string) Name {
+	if !n.plain || !isAddress(address) || len(address) > maxAddress {
+		return n
+	}
+	addr, err := plainAddress(address)
+	if err != nil {
+		return n
+	}
+	n.addr, n.key = addr, d.addressKey(addr)
+	return n
+}
+
 // Name parses s: an ordinary name (letters, digits, '.', '_', '-', at most 64
 // characters, not "." or ".."), or an address as it is (begins with "/", or with
 // \\.\pipe\ on Windows), or qt:NAME, the place where QLocalServer puts NAME.

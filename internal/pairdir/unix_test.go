@@ -12,6 +12,26 @@ import (
 	"github.com/pairguard/pairguard/internal/proc"
 )
 
+// Whoever looks from a session with another $TMPDIR finds the names where they are.
+func TestMembersAtQtNamesWithAnotherTMPDIR(t *testing.T) {
+	d := testDir(t)
+	t.Setenv("TMPDIR", filepath.Join(d.Path(), "one"))
+	a, b := d.mustName(t, "qt:a"), d.mustName(t, "qt:b")
+	mustClaim(t, d, a)
+	_, err := d.BeginLife(a, b, "")
+	mustDo(t, err)
+	t.Setenv("TMPDIR", filepath.Join(d.Path(), "two"))
+	members, err := d.Members()
+	mustDo(t, err)
+	if len(members) != 1 || members[0].Name != a || members[0].Peer != b {
+		t.Errorf("found %+v, want %+v and %+v", members, a, b)
+	}
+	// What is no address changes nothing.
+	if n := d.mustName(t, "qt:a"); d.at(n, "elsewhere") != n || d.at(d.mustName(t, "a"), "/x") != d.mustName(t, "a") {
+		t.Error("a name has moved to what is no address, or had one of its own")
+	}
+}
+
 // A umask that takes the owner's own rights away keeps nobody but root out of a
 // file for ever: whatever is made can be opened again by its owner.
 func TestUmaskThatTakesOurOwnRights(t *testing.T) {
