@@ -336,6 +336,23 @@ func TestStatusBeforeRunNeverBlocks(t *testing.T) {
 	}
 }
 
+// A process cannot guard itself.
+func TestBothMembersInOneProcessAreRefused(t *testing.T) {
+	p := newPair(t, "member", nil)
+	claim, err := p.a.dir.Claim(p.a.peer) // as the other member's Run does
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer claim.Release()
+	err = p.a.Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "two processes") || errors.Is(err, ErrNameTaken) {
+		t.Errorf("Run returned %v", err)
+	}
+	if h, err := p.a.dir.Holder(p.a.self); err != nil || h.Held {
+		t.Errorf("the name is still held: %+v, %v", h, err)
+	}
+}
+
 // What was asked before Run is done when it has begun, and asking never waits.
 func TestRequestsBeforeRunNeverBlock(t *testing.T) {
 	p := newPair(t, "member", nil)

@@ -32,6 +32,9 @@ func (m *Member) run(ctx context.Context) error {
 		return err
 	}
 	defer claim.Release()
+	if err := m.checkTwo(); err != nil {
+		return err
+	}
 	host, err := m.begin(claim)
 	if errors.Is(err, errLeftMeanwhile) {
 		return nil
@@ -40,6 +43,17 @@ func (m *Member) run(ctx context.Context) error {
 		return err
 	}
 	return m.guard(ctx, host)
+}
+
+// checkTwo refuses to guard this very process: it would have to end itself in a stop,
+// and nobody would be left after its death.
+func (m *Member) checkTwo() error {
+	holder, err := m.dir.Holder(m.peer)
+	if err == nil && holder.Held && holder.PID == os.Getpid() {
+		return fmt.Errorf("pairguard: %s and %s are both this process (%d): a pair is two processes, let one start the other",
+			m.settings.Self, m.settings.Peer, holder.PID)
+	}
+	return nil // another error shows again when the folder is read
 }
 
 // errLeftMeanwhile: this process was started in answer to a death, and since then
