@@ -12,4 +12,6 @@ func duplicate(...*os.File) ([]*os.File, error) { return nil, errors.ErrUnsuppor
 
 func openWriter(*os.File) (*os.File, error) { return nil, errors.ErrUnsupported }
 
+func descriptorLimit() int { return 0 }
+
 func extraSignal(string) syscall.Signal { return syscall.SIGTERM }

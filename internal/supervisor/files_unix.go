@@ -51,4 +51,13 @@ func openWriter(pipe *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), pipe.Name()), nil
 }
 
+// descriptorLimit is how many descriptors this process may have; 0: not known.
+func descriptorLimit() int {
+	var r unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &r) != nil {
+		return 0
+	}
+	return int(min(uint64(r.Cur), 1<<30))
+}
+
 func extraSignal(name string) syscall.Signal { return unix.SignalNum("SIG" + name) }

@@ -384,3 +384,117 @@ func TestFolderRemoved(t *testing.T) {
 	must(t, syscall.Kill(pid, syscall.SIGKILL))
 	s.await("a new process", func() bool { p := s.program("web"); return p.State == "RUNNING" && p.PID != pid })
 }
+
+// TestFullPipeWithoutSupervisors: a program whose supervisors are both dead waits when
+// its pipe is full, and loses nothing.
+func TestFullPipeWithoutSupervisors(t *testing.T) {
+	s := newStage(t)
+	def := s.define("lines", "lines", "60000", "20000")
+	def.Restart = control.RestartNo
+	s.run(def)
+	st := s.awaitGuarded()
+	for _, one := range st.Supervisors {
+		_ = syscall.Kill(one.PID, syscall.SIGSTOP) // neither revives the other
+	}
+	for _, one := range st.Supervisors {
+		_ = syscall.Kill(one.PID, syscall.SIGKILL)
+	}
+	s.await("the death of both", func() bool { return s.holder(control.First) == 0 && s.holder(control.Second) == 0 })
+	pipe, err := os.OpenFile(filepath.Join(s.dir, shelfName, "lines.fifo"), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	must(t, err)
+	defer pipe.Close()
+	s.await("the pipe to be full", func() bool {
+		n, err := unix.IoctlGetInt(int(pipe.Fd()), unix.TIOCINQ)
+		return err == nil && n > 60<<10
+	})
+	w, err := s.call.Wait(s.context(), control.WaitParams{Name: "lines"})
+	must(t, err)
+	if w.State != "EXITED" {
+		t.Fatalf("wait: %+v", w)
+	}
+	if n := checkLines(t, logsOf(t, s, "lines")...); n != 60000 {
+		t.Fatalf("%d lines instead of 60000", n)
+	}
+}
+
+// TestDescriptorsUsedUp: a program that cannot be started for want of descriptors says
+// so, is tried again, and harms no other one.
+func TestDescriptorsUsedUp(t *testing.T) {
+	s := newStage(t)
+	s.limit = 240
+	for i := range 30 {
+		def := s.define(fmt.Sprintf("p%02d", i), "wait")
+		_, err := s.call.Run(s.context(), control.RunParams{Program: def, Request: def.Name})
+		must(t, err)
+	}
+	running, waiting := 0, ""
+	for _, p := range s.status().Programs {
+		switch p.State {
+		case "RUNNING":
+			running++
+		default:
+			waiting = p.Note
+		}
+	}
+	if running == 0 || running == 30 || !strings.Contains(waiting, "limit of open files") {
+		t.Fatalf("%d of 30 run; the others say %q", running, waiting)
+	}
+	s.awaitGuarded()
+	must(t, syscall.Kill(s.pid(control.RoleActive), syscall.SIGKILL))
+	s.awaitGuarded()
+	names := []string{}
+	for i := range 15 {
+		names = append(names, fmt.Sprintf("p%02d", i))
+	}
+	_, err := s.call.Stop(s.context(), control.StopParams{Names: names})
+	must(t, err)
+}
+
+// TestKillDuringUp kills the active one while it starts many programs.
+func TestKillDuringUp(t *testing.T) {
+	s := newStage(t)
+	s.run(s.define("first", "wait"))
+	s.awaitGuarded()
+	var up control.UpParams
+	for i := range 40 {
+		up.Programs = append(up.Programs, s.define(fmt.Sprintf("p%02d", i), "wait"))
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.call.Up(context.Background(), up)
+		done <- err
+	}()
+	s.await("some of them", func() bool { n := len(s.status().Programs); return n > 5 })
+	must(t, syscall.Kill(s.pid(control.RoleActive), syscall.SIGKILL))
+	must(t, <-done)
+	s.await("all of them, once", func() bool {
+		running := 0
+		for _, p := range s.status().Programs {
+			if p.State == "RUNNING" && p.Restarts == 0 {
+				running++
+			}
+		}
+		return running == 41
+	})
+	if n := s.processesOf("wait"); n != 41 {
+		t.Fatalf("%d processes for 41 programs", n)
+	}
+}
+
+// processesOf counts the processes of this stage that play a role.
+func (s *stage) processesOf(role string) (n int) {
+	entries, err := os.ReadDir("/proc")
+	must(s.t, err)
+	mark := tokenVariable + "=pairguard-"
+	for _, e := range entries {
+		line, err := os.ReadFile("/proc/" + e.Name() + "/cmdline")
+		if err != nil || string(line) != s.exe+"\x00"+role+"\x00" {
+			continue
+		}
+		env, err := os.ReadFile("/proc/" + e.Name() + "/environ")
+		if err == nil && bytes.Contains(env, []byte(mark)) && bytes.Contains(env, []byte("PAIRGUARD_TEST_STAGE="+s.dir+"\x00")) {
+			n++
+		}
+	}
+	return n
+}

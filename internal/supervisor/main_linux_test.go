@@ -48,6 +48,11 @@ func TestMain(m *testing.M) {
 func superviseRole(args []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	if n, err := strconv.ParseUint(os.Getenv("PAIRGUARD_TEST_LIMIT"), 10, 64); err == nil && n > 0 {
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: n, Max: n}); err != nil {
+			return err
+		}
+	}
 	cfg := Config{Dir: args[2], Self: args[0], Peer: args[1], Command: superviseCommand(args[1], args[0], args[2])}
 	if os.Getenv("PAIRGUARD_TEST_DEBUG") != "" {
 		cfg.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("self", args[0])
@@ -93,6 +98,8 @@ type stage struct {
 	dir  string
 	exe  string
 	call *control.Client
+	// limit is how many descriptors supervisors may have; 0: as many as the test.
+	limit int
 }
 
 func newStage(t *testing.T) *stage {
@@ -122,7 +129,8 @@ func (s *stage) launch(context.Context) error {
 		return err
 	}
 	defer log.Close()
-	h, err := proc.Start(proc.Spec{Path: s.exe, Args: []string{"supervise", control.First, control.Second, s.dir}, Env: os.Environ(), Output: log})
+	env := append(os.Environ(), "PAIRGUARD_TEST_LIMIT="+strconv.Itoa(s.limit))
+	h, err := proc.Start(proc.Spec{Path: s.exe, Args: []string{"supervise", control.First, control.Second, s.dir}, Env: env, Output: log})
 	if err == nil {
 		h.Close()
 	}
@@ -219,7 +227,7 @@ func (s *stage) context() context.Context {
 func (s *stage) define(name string, role ...string) control.Definition {
 	def := control.Default()
 	def.Name, def.Command, def.Dir = name, append([]string{s.exe}, role...), "/"
-	def.Inherit = os.Environ()
+	def.Inherit = append(os.Environ(), "PAIRGUARD_TEST_STAGE="+s.dir)
 	return def
 }
 

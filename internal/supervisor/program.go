@@ -107,6 +107,7 @@ func (p *program) publish(actions []lifecycle.Action) {
 	}
 	if next.Record.Phase == lifecycle.Idle {
 		next.Process, next.Known, next.Cgroup = nil, nil, ""
+		p.dropGroup()
 	}
 	if next.equal(p.run) && intent == 0 {
 		return

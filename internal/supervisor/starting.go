@@ -84,6 +84,9 @@ func (p *program) openOutput() error {
 	}
 	path := p.l.shelf.Path(p.def.Name, pipeExt)
 	if p.pipe == nil {
+		if err := p.l.roomForOneMore(); err != nil {
+			return err
+		}
 		if err := output.MakePipe(path); err != nil {
 			return err
 		}
@@ -109,6 +112,32 @@ func (p *program) openOutput() error {
 	p.stream = stream
 	p.giveOutput(nil)
 	return nil
+}
+
+const (
+	// perProgram is how many descriptors a program costs each supervisor: its handle, its
+	// pipe, its log.
+	perProgram = 3
+	// ownDescriptors are set aside for what the supervisors themselves need, so that they
+	// can revive each other, hand everything over (up to custody.Window items are on their
+	// way at once) and answer however many programs there are.
+	ownDescriptors = 200
+)
+
+// roomForOneMore says why no further program can be held.
+func (l *loop) roomForOneMore() error {
+	limit := descriptorLimit()
+	held := 0
+	for _, p := range l.programs {
+		if p.stream != nil {
+			held++
+		}
+	}
+	if limit == 0 || ownDescriptors+(held+1)*perProgram <= limit {
+		return nil
+	}
+	return fmt.Errorf("the limit of open files (%d) does not allow more than the %d programs that are held: raise it ('ulimit -n', LimitNOFILE=) and start the supervisors again",
+		limit, held)
 }
 
 // closeOutput ends the moving; what is in the pipe stays there.
