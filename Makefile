@@ -11,7 +11,7 @@ BREAK ?=
 DEEDS ?= 2
 STATES ?= 6000000
 
-.PHONY: help test test-windows check build sim chaos starve bench exhaustive fuzz readme-test seed-claims
+.PHONY: help test test-windows check build sim chaos custody starve bench exhaustive fuzz readme-test seed-claims
 
 help: ## show the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,9 @@ exhaustive: ## every order of everything, with DEEDS deeds put in at every point
 
 chaos: ## real processes under a seeded mix of faults; MINUTES and SEED say how long and which (SEED=0: a random one)
 	CGO_ENABLED=0 go test ./internal/e2e -run TestChaos -count 1 -v -timeout 0 -args -chaos $(MINUTES)m -chaos-seed $(SEED)
+
+custody: ## a program that prints all the time under supervisors that are killed and stopped 490 times: nothing is lost; 15 minutes
+	go run ./bench/custody
 
 starve: ## real pairs without CPU, in every way there is, 3 minutes each; needs root; some 15 minutes, or MINUTES=1 for a short form
 	go run ./bench/starve -minutes $(if $(filter command line environment,$(origin MINUTES)),$(MINUTES),12)
