@@ -87,7 +87,7 @@ func (k *keeper) life(spec LogSpec, calls int, after bool) (died bool) {
 
 // TestDeathAtEachCall lets a pump die before and after each of its calls, one after the other, with a successor each time.
 func TestDeathAtEachCall(t *testing.T) {
-	for _, keep := range []int{100, 2} {
+	for _, keep := range []int{100, 4} {
 		for _, after := range []bool{false, true} {
 			t.Run(fmt.Sprintf("keep %d, after the call %v", keep, after), func(t *testing.T) {
 				for calls := 0; ; calls++ {
@@ -109,12 +109,12 @@ func dieAt(t *testing.T, keep, calls int, after bool) (died bool) {
 	k, spec, writer := newKeeper(t, LogSpec{Size: 500, Keep: keep})
 	defer k.close()
 	defer writer.Close()
-	must1(writer.WriteString(lines(0, 60)))(t)
+	must1(writer.WriteString(lines(0, 100)))(t)
 	died = k.life(spec, calls, after)
 	if k.life(spec, 1e9, false) {
 		t.Fatal("died without a reason")
 	}
-	checkFamily(t, spec, keep, 60)
+	checkFamily(t, spec, keep, 100)
 	return died
 }
 
@@ -147,6 +147,9 @@ func checkFamily(t *testing.T, spec LogSpec, keep, end int) {
 	for _, f := range files {
 		if f > keep {
 			t.Fatalf("older file %d, only %d are to be kept", f, keep)
+		}
+		if info, err := os.Stat(spec.Path + "." + itoa(f)); err != nil || info.Size() == 0 {
+			t.Fatalf("older file %d is empty: a rotation was done twice (%v)", f, err)
 		}
 	}
 	wantLines(t, text, first, end)
