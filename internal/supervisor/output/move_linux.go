@@ -87,13 +87,14 @@ func (w *worker) room(s *Stream) (n int, next *os.File, err error) {
 	}
 	if s.size < 2*limit && !w.endsLine(s) {
 		data, err := w.peek(s, 1<<16)
+		if err != nil && err != unix.EAGAIN {
+			return w.putOff(s, now, err)
+		}
+		n := len(data)
 		if end := bytes.IndexByte(data, '\n'); end >= 0 {
-			return end + 1, nil, nil
+			n = end + 1
 		}
-		if err == nil || err == unix.EAGAIN {
-			return int(min(int64(len(data)), 2*limit-s.size)), nil, nil
-		}
-		return w.putOff(s, now, err)
+		return int(min(int64(n), 2*limit-s.size)), nil, nil
 	}
 	if next, err = w.rotate(s); err != nil {
 		return w.putOff(s, now, err)
