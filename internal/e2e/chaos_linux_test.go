@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pairguard/pairguard"
 	"github.com/pairguard/pairguard/bench/stage"
 )
 
@@ -290,10 +291,11 @@ func (c *chaos) leaveAndReturn() error {
 }
 
 // start is a person who starts a member again, and sees to it that it has begun its
-// life: before that its leave stands. While the old one is still going the name is
-// taken; when another one has it, there is nothing left to do.
+// life: before that its leave stands. While the old one is still going, which takes as
+// long as its grace when it has to bring back its peer in a folder that is gone, the name
+// is taken; when another one has it, there is nothing left to do.
 func (c *chaos) start(name string, old int) error {
-	for range 100 {
+	for deadline := time.Now().Add(2 * pairguard.DefaultGrace); time.Now().Before(deadline); {
 		a, err := c.Guard(name, c.pair.Peer(name), "--backoff", "0")
 		if err != nil {
 			return err
