@@ -95,3 +95,26 @@ func TestBothKilled(t *testing.T) {
 		t.Fatalf("after both were killed: %+v", p)
 	}
 }
+
+func TestHungSupervisors(t *testing.T) {
+	for _, role := range []string{control.RoleActive, control.RoleStandby} {
+		t.Run(role, func(t *testing.T) {
+			s := newStage(t)
+			def := s.define("lines", "lines", "0", "5000")
+			program := s.run(def)
+			s.awaitGuarded()
+			hung := s.pid(role)
+			must(t, syscall.Kill(hung, syscall.SIGSTOP))
+			s.await("it to be fenced and replaced", func() bool {
+				if alive(hung) {
+					return false
+				}
+				st := s.status()
+				return st.Guarded && st.Programs[0].PID == program.PID
+			})
+			_, err := s.call.Stop(s.context(), control.StopParams{})
+			must(t, err)
+			checkLines(t, logsOf(t, s, "lines")...)
+		})
+	}
+}
