@@ -206,7 +206,19 @@ func (l *loop) begin() {
 	}
 	l.begun = true
 	other, err := l.dir.Holder(l.peer)
-	l.decide(custody.Begin{Junior: err == nil && other.Held})
+	junior := err == nil && other.Held
+	l.decide(custody.Begin{Junior: junior})
+	if !junior || other.PID == 0 {
+		return
+	}
+	senior := func() { l.decide(custody.Senior{}) }
+	h, err := proc.Open(other.PID)
+	switch {
+	case err == nil:
+		h.OnDone(func() { l.post(senior) })
+	case isGone(err):
+		senior()
+	}
 }
 
 // healthy answers when the loop does. It is asked once a heartbeat, so that what has
@@ -413,7 +425,7 @@ func signalOf(name string) syscall.Signal {
 	return extraSignal(name)
 }
 
-// forgetRequest and remember keep supervisors while a request is in work.
+// occupy and release keep the supervisors while a request is in work.
 func (l *loop) occupy()  { l.busy++; l.idleAt = 0 }
 func (l *loop) release() { l.busy--; l.considerEnding() }
 
