@@ -19,13 +19,12 @@ func (w *worker) drop(s *Stream) (empty bool) {
 		case err == unix.EAGAIN || err == nil && len(data) == 0:
 			return true
 		case err == nil:
-			n = bytes.LastIndexByte(data, '\n') + 1
-			s.aligned = n > 0
-			if n == 0 {
+			if n = bytes.LastIndexByte(data, '\n') + 1; n == 0 {
 				n = len(data)
 			}
+			s.aligned.Store(data[n-1] == '\n')
 		default: // no look into the pipe: take what comes
-			s.aligned = false
+			s.aligned.Store(false)
 		}
 		for n > 0 {
 			gone, err := w.pump.sys.discard(int(s.pipe.Fd()), int(w.pump.null.Fd()), n)
@@ -40,12 +39,31 @@ func (w *worker) drop(s *Stream) (empty bool) {
 }
 
 func (w *worker) countDropped(s *Stream, n int) {
-	if s.dropCount == 0 {
-		s.dropFirst = time.Now()
+	w.pump.mu.Lock()
+	if s.missing == 0 {
+		s.missingSince = time.Now()
 	}
-	s.dropCount += uint64(n)
+	s.missing += uint64(n)
+	w.pump.mu.Unlock()
 	s.dropped.Add(uint64(n))
 	s.moved.Add(uint64(n))
+}
+
+// gap is how many bytes were dropped that the log does not tell of yet, and since when.
+func (s *Stream) gap() (missing uint64, since time.Time) {
+	s.pump.mu.Lock()
+	defer s.pump.mu.Unlock()
+	return s.missing, s.missingSince
+}
+
+// told takes the bytes that the log tells of off the gap, and returns those that were dropped in the meantime, by a
+// worker that found the one who told stuck.
+func (s *Stream) told(n uint64) (missing uint64) {
+	s.pump.mu.Lock()
+	defer s.pump.mu.Unlock()
+	s.missing -= n
+	s.missingSince = time.Now()
+	return s.missing
 }
 
 // recover tries whether a log that took nothing takes output again, and drops what has come meanwhile if it does not.
@@ -53,7 +71,8 @@ func (w *worker) recover(s *Stream) result {
 	if time.Now().Before(s.retryAt) {
 		return result{empty: w.drop(s)}
 	}
-	if s.dropCount == 0 { // nothing is missing yet
+	missing, since := s.gap()
+	if missing == 0 {
 		before := s.moved.Load()
 		r := w.move(s)
 		r.resumed = r.empty || s.moved.Load() > before
@@ -62,26 +81,30 @@ func (w *worker) recover(s *Stream) result {
 		}
 		return r
 	}
-	if !s.aligned {
+	if !s.aligned.Load() {
 		w.drop(s)
+		missing, since = s.gap()
 	}
 	next, err := w.look(s)
 	if err == nil && next == nil {
-		err = w.mark(s)
+		err = w.mark(s, missing, since)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		w.drop(s)
 		return result{err: err}
+	case next != nil:
+		return result{next: next}
 	}
-	return result{next: next, resumed: next == nil}
+	return result{resumed: s.told(missing) == 0}
 }
 
 // mark writes into the log how much is missing at this place.
-func (w *worker) mark(s *Stream) error {
+func (w *worker) mark(s *Stream, missing uint64, since time.Time) error {
 	sys, fd := w.pump.sys, int(s.log.Fd())
 	const stamp = "2006-01-02T15:04:05Z"
 	line := fmt.Sprintf("[pairguard] %d bytes of output are missing here, from %s to %s\n",
-		s.dropCount, s.dropFirst.UTC().Format(stamp), time.Now().UTC().Format(stamp))
+		missing, since.UTC().Format(stamp), time.Now().UTC().Format(stamp))
 	if s.size > 0 && !w.endsLine(s) {
 		line = "\n" + line
 	}
@@ -95,7 +118,6 @@ func (w *worker) mark(s *Stream) error {
 		}
 		return &os.PathError{Op: "write log", Path: s.spec.Path, Err: err}
 	}
-	s.note(fmt.Sprintf("log %s takes output again: %d bytes were dropped", s.spec.Path, s.dropCount))
-	s.dropCount, s.aligned = 0, false
+	s.note(fmt.Sprintf("log %s takes output again: %d bytes were dropped", s.spec.Path, missing))
 	return nil
 }

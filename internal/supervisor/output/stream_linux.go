@@ -26,18 +26,22 @@ type Stream struct {
 	moved   atomic.Uint64 // bytes that left the pipe
 	dropped atomic.Uint64 // those of them that did not reach the log
 
+	aligned atomic.Bool // what was dropped last ended with a line
+
 	// Owned by pump.mu.
-	log       *os.File
-	closed    bool
-	queued    bool
-	busy      bool // a worker is in a turn of this stream
-	handing   bool // the standby is being given a new log
-	dropBusy  bool // a worker takes bytes out to drop them; busy may be true at the same time
-	dropStuck bool // and does not come back
-	dropping  bool
-	since     time.Time // since when the log takes nothing; zero while it does
-	reason    error     // why, when it said so
-	waiters   []*waiter
+	log          *os.File
+	closed       bool
+	queued       bool
+	busy         bool // a worker is in a turn of this stream
+	handing      bool // the standby is being given a new log
+	dropBusy     bool // a worker takes bytes out to drop them; busy may be true at the same time
+	dropStuck    bool // and does not come back
+	dropping     bool
+	missing      uint64 // bytes dropped of which the log does not tell yet
+	missingSince time.Time
+	since        time.Time // since when the log takes nothing; zero while it does
+	reason       error     // why, when it said so
+	waiters      []*waiter
 
 	// Owned by whoever is in a turn of this stream.
 	size      int64     // of the log
@@ -46,9 +50,6 @@ type Stream struct {
 	rotateAt  time.Time // not before that is a rotation tried again that failed
 	copying   bool      // this file system does not take spliced output
 	complaint string    // the last note about something that is tried again and again
-	aligned   bool      // what was dropped last ended with a line
-	dropFirst time.Time // when dropping began to take bytes, for people
-	dropCount uint64    // bytes dropped since then
 }
 
 // waiter waits in Drained.

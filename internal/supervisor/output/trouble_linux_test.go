@@ -15,10 +15,11 @@ import (
 // sick is a kernel some of whose calls fail, or do not come back.
 type sick struct {
 	kernel
-	full   atomic.Bool                   // no bytes go into a file
-	scarce atomic.Bool                   // no file can be opened
-	plain  bool                          // files take no spliced output
-	hang   atomic.Pointer[chan struct{}] // splice waits until it is closed
+	full       atomic.Bool                   // no bytes go into a file
+	scarce     atomic.Bool                   // no file can be opened
+	plain      bool                          // files take no spliced output
+	hangPwrite atomic.Pointer[chan struct{}] // pwrite waits until it is closed
+	hang       atomic.Pointer[chan struct{}] // splice waits until it is closed
 }
 
 func (s *sick) splice(pipe, file int, offset int64, n int) (int, error) {
@@ -35,6 +36,9 @@ func (s *sick) splice(pipe, file int, offset int64, n int) (int, error) {
 }
 
 func (s *sick) pwrite(fd int, b []byte, offset int64) (int, error) {
+	if hang := s.hangPwrite.Load(); hang != nil {
+		<-*hang
+	}
 	if s.full.Load() {
 		n, _ := s.kernel.pwrite(fd, b[:len(b)/2], offset) // a disk is never full at a convenient byte
 		return n, nil
@@ -219,7 +223,9 @@ func mount(t *testing.T, source, kind, options string) (folder string) {
 func TestHungFileSystemHoldsNobodyElseUp(t *testing.T) {
 	sys := &sick{}
 	r := newRig(t, sys, LogSpec{Stall: 100 * time.Millisecond}, Hooks{})
+	r.pump.mu.Lock()
 	r.pump.patience = 20 * time.Millisecond
+	r.pump.mu.Unlock()
 	r.write(lines(0, 10))
 	r.drained()
 	release := make(chan struct{})
@@ -251,6 +257,39 @@ func TestHungFileSystemHoldsNobodyElseUp(t *testing.T) {
 	r.write(lines(20_000, 20_010))
 	r.drained()
 	r.checkGap(20_010)
+}
+
+// TestHungWhileTheLogIsTold: the disk was full, and hangs in the line that tells how much is missing. What is dropped meanwhile is told afterwards.
+func TestHungWhileTheLogIsTold(t *testing.T) {
+	sys := &sick{}
+	r := newRig(t, sys, LogSpec{Stall: 50 * time.Millisecond}, Hooks{})
+	r.pump.mu.Lock()
+	r.pump.patience = 20 * time.Millisecond
+	r.pump.mu.Unlock()
+	sys.full.Store(true)
+	r.write(lines(0, 100))
+	r.drained()
+	release := make(chan struct{})
+	sys.hangPwrite.Store(&release)
+	if !eventually(func() bool {
+		r.pump.mu.Lock()
+		defer r.pump.mu.Unlock()
+		return len(r.pump.hung) > 0
+	}) {
+		t.Fatal("nobody notices that a file system hangs")
+	}
+	r.await(r.writeAll(lines(100, 20_000)))
+	r.drained()
+	sys.full.Store(false)
+	sys.hangPwrite.Store(nil)
+	close(release)
+	r.notes.await(t, itoa(len(lines(100, 20_000)))+" bytes were dropped")
+	r.write(lines(20_000, 20_010))
+	r.drained()
+	text, want := r.all(), lines(20_000, 20_010)
+	if !strings.HasSuffix(text, want) || strings.Count(text, "[pairguard] ") != 2 || int(r.stream.Dropped()) != len(lines(0, 20_000)) {
+		t.Errorf("the log is %q, %d bytes dropped", text, r.stream.Dropped())
+	}
 }
 
 // filesystem is a folder of its own on another file system, "" if there is none.
