@@ -150,6 +150,7 @@ func (a *active) checked(healed []string, err error) {
 	_, goneToo := os.Lstat(string(a.l.custodyAddress()))
 	if errors.Is(gone, os.ErrNotExist) || errors.Is(goneToo, os.ErrNotExist) {
 		healed = append(healed, "a socket of the supervisors had been removed and is back")
+		//lint:ignore SA4023 couriers are for Linux alone yet, so that elsewhere it always fails
 		if err := a.listen(); err != nil {
 			a.l.tell("supervisor_failed", err.Error())
 			return

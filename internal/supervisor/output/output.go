@@ -38,24 +38,6 @@ type LogSpec struct {
 	Stall time.Duration
 }
 
-// withDefaults is the spec with its zero values replaced.
-func (s LogSpec) withDefaults() LogSpec {
-	if s.Size <= 0 {
-		s.Size = DefaultSize
-	}
-	switch {
-	case s.Keep == 0:
-		s.Keep = DefaultKeep
-	case s.Keep < 0:
-		s.Keep = 0
-	}
-	s.Keep = min(s.Keep, MaxKeep)
-	if s.Stall <= 0 {
-		s.Stall = DefaultStall
-	}
-	return s
-}
-
 // Hooks are how a Stream speaks to its owner. Both may be nil.
 type Hooks struct {
 	// Handover is told the new log file before the first byte goes into it, and returns when the standby holds

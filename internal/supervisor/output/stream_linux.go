@@ -203,3 +203,21 @@ func (s *Stream) complain(text string) {
 }
 
 func (s *Stream) relieved() { s.complaint = "" }
+
+// withDefaults is the spec with its zero values replaced.
+func (s LogSpec) withDefaults() LogSpec {
+	if s.Size <= 0 {
+		s.Size = DefaultSize
+	}
+	switch {
+	case s.Keep == 0:
+		s.Keep = DefaultKeep
+	case s.Keep < 0:
+		s.Keep = 0
+	}
+	s.Keep = min(s.Keep, MaxKeep)
+	if s.Stall <= 0 {
+		s.Stall = DefaultStall
+	}
+	return s
+}
