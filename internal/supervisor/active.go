@@ -150,9 +150,7 @@ func (a *active) checked(healed []string, err error) {
 	_, goneToo := os.Lstat(string(a.l.custodyAddress()))
 	if errors.Is(gone, os.ErrNotExist) || errors.Is(goneToo, os.ErrNotExist) {
 		healed = append(healed, "a socket of the supervisors had been removed and is back")
-		//lint:ignore SA4023 couriers are for Linux alone yet, so that elsewhere it always fails
-		if err := a.listen(); err != nil {
-			a.l.tell("supervisor_failed", err.Error())
+		if !a.l.succeeded(a.listen()) {
 			return
 		}
 		a.serve()
@@ -162,6 +160,14 @@ func (a *active) checked(healed []string, err error) {
 		a.l.tell("supervisor_healed", text)
 	}
 	a.lastHeal = text
+}
+
+// succeeded tells people of an error.
+func (l *loop) succeeded(err error) bool {
+	if err != nil {
+		l.tell("supervisor_failed", err.Error())
+	}
+	return err == nil
 }
 
 // accept lets a standby in, one after the other.
