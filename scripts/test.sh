@@ -13,6 +13,9 @@ g++ g++ the pairs with Qt programs
 pidof sysvinit-utils the walk through docs/qt.md
 python3 python3 the pairs with a Python member
 Xvfb xvfb the window of the Qt example on an X server
+nginx nginx-light nginx under supervisors that are killed
+redis-server redis-server Redis under supervisors that are killed
+psql postgresql PostgreSQL under supervisors that are killed
 chromium chromium the look of a browser at the page of the drill'
 # Packages without a command of their own: gcc's headers, the certificates to fetch modules with, both versions of Qt, and letters for the browser.
 packages='libc6-dev ca-certificates qt6-base-dev qtbase5-dev fonts-dejavu-core'
@@ -23,6 +26,17 @@ say() { printf '%s\n' "$*"; }
 # The folder and the switches of a person who runs this have no business in the tests.
 unset PAIRGUARD_DIR PAIRGUARD_TEST_WITHOUT
 
+# While packages are installed, no service of theirs is started: the tests start the programs themselves. A policy that the machine has
+# already stays as it is.
+policy=/usr/sbin/policy-rc.d
+hold_services() {
+	held=
+	[ -e $policy ] && return 0
+	trap 'release_services; exit 130' INT TERM
+	printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy && held=yes
+}
+release_services() { [ -z "$held" ] || rm -f $policy; }
+
 install_missing() {
 	missing=
 	command -v apt-get >/dev/null && command -v dpkg-query >/dev/null && [ "$(id -u)" = 0 ] || return 0
@@ -32,7 +46,11 @@ install_missing() {
 	done
 	[ -n "$missing" ] || return 0
 	say "== installing$missing"
-	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null && return 0
+	hold_services
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+	installed=$?
+	release_services
+	[ $installed = 0 ] && return 0
 	say "test: apt-get could not install$missing; install them by hand" >&2
 }
 
