@@ -37,6 +37,10 @@ type Event struct {
 	// After is, on the PeerUp that ends an absence, the time from noticing the
 	// death to the new peer's first sign of life; otherwise 0.
 	After time.Duration
+	// Program names the program under guard that it happened to, empty for what
+	// happened to the pair; PID is its process then, 0: none.
+	Program string
+	PID     int
 }
 
 // eventJSON is the stable form of an Event; fields are added, never renamed.
@@ -49,13 +53,15 @@ type eventJSON struct {
 	Generation uint64    `json:"generation,omitempty"`
 	Reason     string    `json:"reason,omitempty"`
 	AfterMS    *float64  `json:"after_ms,omitempty"`
+	Program    string    `json:"program,omitempty"`
+	PID        int       `json:"pid,omitempty"`
 }
 
 // MarshalJSON gives the one-line form that `pairguard guard --json` prints.
 func (e Event) MarshalJSON() ([]byte, error) {
 	j := eventJSON{
 		Time: e.Time.Format(time.RFC3339Nano), Event: e.Kind, Self: e.Self, Peer: e.Peer,
-		PeerPID: e.PeerPID, Generation: e.Generation, Reason: e.Reason,
+		PeerPID: e.PeerPID, Generation: e.Generation, Reason: e.Reason, Program: e.Program, PID: e.PID,
 	}
 	j.AfterMS = e.afterMS()
 	return json.Marshal(j)

@@ -146,7 +146,7 @@ func (f *Folder) Follow(ctx context.Context, fn func(Event)) error {
 func loggedEvent(r pairdir.Record) Event {
 	e := Event{
 		Time: r.Time, Kind: EventKind(r.Event), Self: r.Self, Peer: r.Peer,
-		PeerPID: r.PeerPID, Generation: r.Generation, Reason: r.Reason,
+		PeerPID: r.PeerPID, Generation: r.Generation, Reason: r.Reason, Program: r.Program, PID: r.PID,
 	}
 	if r.AfterMS != nil {
 		e.After = time.Duration(*r.AfterMS * float64(time.Millisecond))

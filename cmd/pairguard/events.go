@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,13 +21,19 @@ func newEvents() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "events [NAME...]",
 		Short: "Show what happened",
-		Long: "Show the event log of every member of the folder, oldest first; with NAMEs, the events\n" +
-			"that they saw or that are about them.",
+		Long: "Show what happened to every member and program of the folder, oldest first; with NAMEs,\n" +
+			"the events that these members saw, or that are about them or these programs.",
 		RunE: func(cmd *cobra.Command, names []string) error {
-			f, err := pairguard.OpenFolder(dir)
+			h, err := openHouse(dir)
 			if err != nil {
 				return err
 			}
+			if len(names) > 0 {
+				if err := h.checkKnown(cmd.Context(), names); err != nil {
+					return err
+				}
+			}
+			f := h.folder
 			p := newEventPrinter(cmd.OutOrStdout(), asJSON)
 			p.layout, p.ownPID = "2006-01-02 15:04:05.000", 0
 			if follow {
@@ -42,10 +49,40 @@ func newEvents() *cobra.Command {
 	return cmd
 }
 
+// checkKnown returns an error for a name of which nothing can have been written. One
+// whose program was forgotten is known by what was written about it.
+func (h *house) checkKnown(ctx context.Context, names []string) error {
+	_, err := h.choose(ctx, names)
+	if !errors.Is(err, pairguard.ErrUnknownName) {
+		return err
+	}
+	events, readErr := h.folder.Events()
+	if len(events) == 0 && readErr != nil {
+		return readErr
+	}
+	for _, name := range names {
+		if slices.ContainsFunc(events, func(e pairguard.Event) bool { return isAbout(e, []string{name}) }) {
+			continue
+		}
+		if _, unknown := h.choose(ctx, []string{name}); unknown != nil {
+			return unknown
+		}
+	}
+	return nil
+}
+
+// isAbout reports whether one of the names saw it, or it is about one.
+func isAbout(e pairguard.Event, names []string) bool {
+	return slices.Contains(names, e.Program) || e.Program == "" && (slices.Contains(names, e.Self) || slices.Contains(names, e.Peer))
+}
+
 func printEvents(f *pairguard.Folder, p *eventPrinter, names []string, stderr io.Writer) error {
-	events, err := f.Events(names...)
+	events, err := f.Events()
+	if len(names) > 0 {
+		events = slices.DeleteFunc(events, func(e pairguard.Event) bool { return !isAbout(e, names) })
+	}
 	for _, e := range events {
-		p.columns = max(p.columns, len(e.Self))
+		p.columns = max(p.columns, len(subject(e)))
 	}
 	for _, e := range events {
 		p.print(e)
@@ -64,7 +101,7 @@ func followEvents(f *pairguard.Folder, p *eventPrinter, names []string) error {
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
 	return f.Follow(ctx, func(e pairguard.Event) {
-		if len(names) == 0 || slices.Contains(names, e.Self) || slices.Contains(names, e.Peer) {
+		if len(names) == 0 || isAbout(e, names) {
 			p.print(e)
 		}
 		if p.broken {

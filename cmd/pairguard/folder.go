@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/pairguard/pairguard"
 )
 
 // dirFlag adds --dir, which means the same everywhere.
@@ -21,23 +19,32 @@ func jsonFlag(cmd *cobra.Command, on *bool, what string) {
 	cmd.Flags().BoolVar(on, "json", false, what)
 }
 
-// completeNames completes the names that the folder knows.
-func completeNames(dir *string) cobra.CompletionFunc {
+// completeNames completes the names of members and programs.
+func completeNames(dir *string) cobra.CompletionFunc { return completeKnown(dir, true) }
+
+// completePrograms completes the names of programs.
+func completePrograms(dir *string) cobra.CompletionFunc { return completeKnown(dir, false) }
+
+func completeKnown(dir *string, members bool) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
-		f, err := pairguard.OpenFolder(*dir)
+		h, err := openHouse(*dir)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
-		members, err := f.Members(ctx)
+		known, err := h.choose(ctx, nil)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
+		candidates := known.names()
+		if members {
+			candidates = append(candidates, known.members...)
+		}
 		var names []string
-		for _, m := range members {
-			if strings.HasPrefix(m.Self, start) && !slices.Contains(args, m.Self) {
-				names = append(names, m.Self)
+		for _, name := range candidates {
+			if strings.HasPrefix(name, start) && !slices.Contains(args, name) {
+				names = append(names, name)
 			}
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp

@@ -55,19 +55,29 @@ func (p *eventPrinter) write(e pairguard.Event) error {
 		_, err = p.w.Write(append(line, '\n'))
 		return err
 	}
-	p.columns = max(p.columns, len(e.Self))
-	line := fmt.Sprintf("%s %-*s  %-12s  %s", e.Time.Local().Format(p.layout), p.columns, e.Self, e.Kind, p.detail(e))
+	p.columns = max(p.columns, len(subject(e)))
+	line := fmt.Sprintf("%s %-*s  %-12s  %s", e.Time.Local().Format(p.layout), p.columns, subject(e), e.Kind, p.detail(e))
 	_, err := fmt.Fprintln(p.w, strings.TrimRight(line, " "))
 	return err
+}
+
+// subject is who saw it; of a program's events it is the program.
+func subject(e pairguard.Event) string {
+	if e.Program != "" {
+		return e.Program
+	}
+	return e.Self
 }
 
 // detail is the part of a line that differs with the kind of event: about whom,
 // how long it took, and why.
 func (p *eventPrinter) detail(e pairguard.Event) string {
 	var about string
-	switch e.Kind {
-	case pairguard.Stopped:
-	case pairguard.Listening:
+	switch {
+	case e.Program != "" && e.PID > 0:
+		about = fmt.Sprintf("pid %d", e.PID)
+	case e.Program != "" || e.Kind == pairguard.Stopped:
+	case e.Kind == pairguard.Listening:
 		if p.ownPID > 0 {
 			about = fmt.Sprintf("pid %d", p.ownPID)
 		}

@@ -159,12 +159,9 @@ func (o *guardOptions) check(cmd *cobra.Command) error {
 
 // ownCommand starts a second pairguard that is the peer, with the same flags.
 func ownCommand(flags *pflag.FlagSet, self, peer string) ([]string, error) {
-	exe, err := os.Executable()
+	exe, err := ownExecutable()
 	if err != nil {
-		return nil, fmt.Errorf("the path of this program is not known (%w): give a COMMAND after --", err)
-	}
-	if called, _, err := proc.Resolve(os.Args[0]); err == nil && sameFile(called, exe) {
-		exe = called // a link that an update turns to the next version
+		return nil, fmt.Errorf("%w: give a COMMAND after --", err)
 	}
 	command := []string{exe, "guard", self, peer}
 	flags.Visit(func(f *pflag.Flag) {

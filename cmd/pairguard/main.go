@@ -31,7 +31,8 @@ func newRoot() *cobra.Command {
 		Use:   "pairguard",
 		Short: "Two processes keep each other alive",
 		Long: "Two processes of one machine keep each other alive: when one dies or hangs, the\n" +
-			"other makes sure that it is really gone and starts it again.\n\n" +
+			"other makes sure that it is really gone and starts it again. 'guard' does it for a\n" +
+			"pair of your own; 'run' and 'up' guard any program by two supervisors that do it.\n\n" +
 			"See it first:   pairguard demo",
 		SilenceErrors: true, // report prints them, one line each
 		SilenceUsage:  true,
@@ -47,7 +48,8 @@ func newRoot() *cobra.Command {
 		},
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%v", err) })
-	root.AddCommand(newGuard(), newDemo(), newDrill(), newStatus(), newStop(), newHold(), newUnhold(), newEvents(), newVersion())
+	root.AddCommand(newGuard(), newRun(), newUp(), newDown(), newStatus(), newStart(), newStop(), newRestart(), newHold(), newUnhold(),
+		newLogs(), newEvents(), newDemo(), newDrill(), newVersion(), newSupervise())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	mendGenerated(root)

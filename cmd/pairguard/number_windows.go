@@ -1,0 +1,4 @@
+package main
+
+// signalNumber: Windows knows no signals.
+func signalNumber(string) int { return 0 }
