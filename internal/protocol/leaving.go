@@ -11,7 +11,7 @@ import (
 type leaving struct {
 	asked  bool
 	reason string
-	by     time.Duration // the leave does not wait any longer
+	by     time.Duration // the leave does not wait any longer; put off by the one start that it waits for
 	tried  bool          // the peer could not be started: it is not tried again
 }
 

@@ -227,6 +227,7 @@ func (m *Machine) decide(s Survey) {
 		// The earlier Spawn reports back first.
 	default:
 		m.revival.spawning, m.revival.again = true, m.revival.noticed != never
+		m.leaving.by = m.now + m.cfg.Grace // what is started now is waited for
 		m.do(Spawn{})
 	}
 }

@@ -246,6 +246,7 @@ func (w *world) spawn(id int32) {
 	}
 	name := 1 - p.name // p is void after a birth
 	child := w.bear(name, kind, true, id)
+	w.procs[id].mourns = false // that is the answer, whatever becomes of it
 	f := &w.folder
 	f.recorded[name], f.intent[name], f.intentOf[name] = -1, child, id
 	w.push(item{at: w.now + w.delay() + w.upTo(w.faults.RecordTime), kind: itemRecord, p: id, x: child})
