@@ -28,10 +28,8 @@ func newEvents() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if len(names) > 0 {
-				if err := h.checkKnown(cmd.Context(), names); err != nil {
-					return err
-				}
+			if names, err = h.known(cmd.Context(), names); err != nil {
+				return err
 			}
 			f := h.folder
 			p := newEventPrinter(cmd.OutOrStdout(), asJSON)
@@ -49,26 +47,27 @@ func newEvents() *cobra.Command {
 	return cmd
 }
 
-// checkKnown returns an error for a name of which nothing can have been written. One
-// whose program was forgotten is known by what was written about it.
-func (h *house) checkKnown(ctx context.Context, names []string) error {
-	_, err := h.choose(ctx, names)
-	if !errors.Is(err, pairguard.ErrUnknownName) {
-		return err
-	}
-	events, readErr := h.folder.Events()
-	if len(events) == 0 && readErr != nil {
-		return readErr
-	}
+// known returns the names as events have them, and an error for one of which nothing
+// can have been written. One whose program was forgotten is known by its events.
+func (h *house) known(ctx context.Context, names []string) ([]string, error) {
+	var found []string
 	for _, name := range names {
-		if slices.ContainsFunc(events, func(e pairguard.Event) bool { return isAbout(e, []string{name}) }) {
+		c, err := h.choose(ctx, []string{name})
+		if errors.Is(err, pairguard.ErrUnknownName) && h.wasProgram(name) {
+			found = append(found, name)
 			continue
 		}
-		if _, unknown := h.choose(ctx, []string{name}); unknown != nil {
-			return unknown
+		if err != nil {
+			return nil, err
 		}
+		found = append(append(found, c.members...), c.names()...)
 	}
-	return nil
+	return found, nil
+}
+
+func (h *house) wasProgram(name string) bool {
+	events, _ := h.folder.Events() // what cannot be read is told of later
+	return slices.ContainsFunc(events, func(e pairguard.Event) bool { return e.Program == name })
 }
 
 // isAbout reports whether one of the names saw it, or it is about one.

@@ -216,12 +216,14 @@ func (h *house) choose(ctx context.Context, names []string) (c chosen, err error
 			c.programs = append(c.programs, st.Programs[i])
 			continue
 		}
-		if _, err := h.folder.Members(ctx, name); errors.Is(err, pairguard.ErrUnknownName) {
+		members, err := h.folder.Members(ctx, name)
+		if errors.Is(err, pairguard.ErrUnknownName) {
 			return c, h.unknown(ctx, name, st, err)
-		} else if err != nil {
+		}
+		if err != nil {
 			return c, err
 		}
-		c.members = append(c.members, name)
+		c.members = append(c.members, members[0].Self) // an address can be written in several ways
 	}
 	return c, nil
 }

@@ -128,6 +128,8 @@ func (s survey) tables(w io.Writer) error {
 		if err := programTable(w, s.Programs); err != nil {
 			return err
 		}
+	}
+	if anyLive(s.Programs) { // supervisors have nothing to do for the others
 		if _, err := fmt.Fprintln(w, guardLine(s.Status)); err != nil {
 			return err
 		}
