@@ -52,7 +52,7 @@ type drillJSON struct {
 	Rounds   int    `json:"rounds"`
 	Crash    series `json:"crash"`
 	Hang     series `json:"hang"`
-	Takeover series `json:"takeover"` // of supervisors: n is 0 as long as there are none
+	Takeover series `json:"takeover"` // of supervisors: n is 0 as long as the drill does not measure them
 
 	Duplicates int `json:"duplicates"`
 	FalseKills int `json:"false_kills"`

@@ -68,7 +68,7 @@ func cmdFigures(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	if f.Takeover.N != 0 || f.Takeover.P50 != nil {
-		ts.Fatalf("there are no supervisors yet: %+v", f.Takeover)
+		ts.Fatalf("takeovers are not measured yet: %+v", f.Takeover)
 	}
 }
 
