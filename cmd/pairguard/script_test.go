@@ -43,6 +43,9 @@ func TestMain(m *testing.M) {
 //	code N ARG...             run pairguard, which must exit with N
 //	usage REGEXP ARG...       run pairguard, which must exit with 2 and say so in one line on stderr alone
 //	interruptdemo REGEXP      run the demo, interrupt it at the line that matches, and see that nothing is left
+//	interruptrun N REGEXP ARG...  run a program with pairguard run, press Ctrl-C at each line that matches; it must exit with N
+//	shows NAME REGEXP         wait until the log of the program NAME has that
+//	guarded                   wait until the standby has acknowledged everything
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -52,7 +55,8 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"event": cmdEvent, "noevent": cmdNoEvent, "holder": cmdHolder, "newholder": cmdNewHolder, "sig": cmdSig,
 			"dead": cmdDead, "stopped": cmdStopped, "free": cmdFree, "again": cmdAgain, "dropreader": cmdDropReader,
-			"code": cmdCode, "usage": cmdUsage, "interruptdemo": cmdInterruptDemo,
+			"code": cmdCode, "usage": cmdUsage, "interruptdemo": cmdInterruptDemo, "interruptrun": cmdInterruptRun,
+			"shows": cmdShows, "guarded": cmdGuarded,
 		},
 	})
 }
