@@ -204,7 +204,7 @@ func (s *supervisor) lifeDoes(c *charge, a lifecycle.Action) {
 		w.check.ends(w, c)
 		w.killProgram(c.proc)
 	case lifecycle.EndTree:
-		gone := func() { s.event(func() { s.live(c, lifecycle.TreeGone{Gen: a.Gen}, nil) }) }
+		gone := func() { s.event(func() { s.live(c, lifecycle.TreeGone(a), nil) }) }
 		if w.broken == treeNotAwaited {
 			w.clearTree(c.key, a.Gen, func() {})
 			gone()
