@@ -19,7 +19,7 @@ type giving struct {
 	queue    []string // keys to be given, the oldest first
 	flights  []flight // given and not acknowledged
 	seq      uint64
-	fresh    int // keys of the snapshot that were not given yet
+	fresh    int  // keys of the snapshot that were not given yet
 	loading  bool // there may be more on disk
 	ending   bool // EndSnapshot was sent
 	done     bool // the snapshot was acknowledged
