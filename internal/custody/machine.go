@@ -19,10 +19,11 @@ import (
 const (
 	pauseFirst     = 10 * time.Millisecond // between tries to find out who is active
 	pauseMax       = time.Second
-	juniorPatience = 10 * time.Second // how long one that began second leaves the claim to the other
-	deathPatience  = time.Second      // after the link's end, how long the active one may take to be proved dead before we take it to be alive
-	birthPatience  = 2 * time.Second  // how long all programs wait for one that hangs between fork and exec
-	cutPatience    = 3 * time.Second  // how long a standby without a link may take to come back; longer than deathPatience and a pause
+	juniorPatience = 10 * time.Second      // how long one that began second leaves the claim to the other
+	deathPatience  = time.Second           // after the link's end, how long the active one may take to be proved dead before we take it to be alive
+	birthPatience  = 2 * time.Second       // how long all programs wait for one that hangs between fork and exec
+	cutPatience    = 3 * time.Second       // how long a standby without a link may take to come back; longer than deathPatience and a pause
+	lateSlack      = 50 * time.Millisecond // a Tick that comes later than this was late
 	never          = time.Duration(math.MaxInt64)
 )
 
@@ -201,6 +202,10 @@ func (m *Machine) rest(then Action) {
 
 func (m *Machine) due() {
 	if m.at > m.now {
+		return
+	}
+	if m.stage == cut && m.now-m.at > lateSlack { // it was we who stood still: what happened meanwhile is yet to be told
+		m.at = m.now + lateSlack
 		return
 	}
 	switch m.stage {

@@ -159,11 +159,11 @@ func (s *supervisor) define(from *client, then func(*charge)) {
 	c.open()
 	var begin lifecycle.Begin
 	found := s.find(c, &begin)
-	s.w.clearLeftovers(c.key, 0, begin.Found, func() {
+	s.w.clearLeftovers(c.key, 0, markOf(found), func() {
 		s.event(func() {
 			c.waits = false
 			if found != nil {
-				c.proc = found
+				c.proc, c.mark = found, found.mark
 				s.goOnWith(c, begin)
 			}
 			then(c)
@@ -174,7 +174,7 @@ func (s *supervisor) define(from *client, then func(*charge)) {
 // forget drops a program that nobody wants and that is not there.
 func (s *supervisor) forget(c *charge, r lifecycle.Record, answer func(ok bool)) {
 	if r.Live() || len(s.w.pipe(c.key).lines) > 0 || c.splicing || c.rotating {
-		answer(true)
+		answer(false) // it has to be stopped first
 		return
 	}
 	s.w.check.forgotten(c.key)

@@ -14,6 +14,7 @@ type body struct {
 	policy lifecycle.Policy
 
 	definition uint64
+	mark       uint64
 
 	record lifecycle.Record
 	proc   *program // its process, by ID
@@ -177,7 +178,7 @@ func (s *supervisor) act(a custody.Act) {
 // inherit goes on with a program of which everything was handed over.
 func (s *supervisor) inherit(key string, g given) {
 	b := s.w.bodies[g.id]
-	c := &charge{s: s, key: key, life: lifecycle.Restore(b.policy, b.record, s.w.random.Float64), policy: b.policy, definition: b.definition, proc: g.fds.proc, log: g.fds.log, pipe: g.fds.pipe}
+	c := &charge{s: s, key: key, life: lifecycle.Restore(b.policy, b.record, s.w.random.Float64), policy: b.policy, definition: b.definition, mark: b.mark, proc: g.fds.proc, log: g.fds.log, pipe: g.fds.pipe}
 	s.charges[key] = c
 	if c.log != s.w.kernel.logs[key].newest() {
 		println("OLD", len(s.w.kernel.logs[key].newest().lines))
@@ -218,6 +219,21 @@ func (s *supervisor) readDisk(known map[string]bool) {
 	s.loaded()
 }
 
+// ownMark is that of processes that the record still has to do with; 0: there are none.
+func ownMark(b body) uint64 {
+	if b.record.Phase == lifecycle.Idle {
+		return 0
+	}
+	return b.mark
+}
+
+func markOf(p *program) uint64 {
+	if p == nil {
+		return 0
+	}
+	return p.mark
+}
+
 // loaded: all that the disk had is in our hands.
 func (s *supervisor) loaded() {
 	if s.adopting == 0 {
@@ -229,17 +245,17 @@ func (s *supervisor) loaded() {
 func (s *supervisor) adopt(key string, id uint64) {
 	b := s.w.bodies[id]
 	s.w.check.adopted(s.w, key, id)
-	c := &charge{s: s, key: key, life: lifecycle.Restore(b.policy, b.record, s.w.random.Float64), policy: b.policy, definition: b.definition, proc: b.proc, waits: true}
+	c := &charge{s: s, key: key, life: lifecycle.Restore(b.policy, b.record, s.w.random.Float64), policy: b.policy, definition: b.definition, mark: b.mark, proc: b.proc, waits: true}
 	s.charges[key] = c
 	c.open()
 	begin := lifecycle.Begin{FromDisk: true}
 	found := s.find(c, &begin)
 	// Whatever the record does not know of is ended first.
-	s.w.clearLeftovers(key, b.record.Generation, begin.Found, func() {
+	s.w.clearLeftovers(key, ownMark(b), markOf(found), func() {
 		s.event(func() {
 			c.waits = false
 			if found != nil {
-				c.proc = found
+				c.proc, c.mark = found, found.mark
 			}
 			s.goOnWith(c, begin)
 			s.first(func() {
@@ -258,7 +274,7 @@ func (s *supervisor) find(c *charge, b *lifecycle.Begin) *program {
 	if p == nil || s.w.broken == adoptionDoesNotLook || r.Phase == lifecycle.Alive && c.proc == p {
 		return nil
 	}
-	if r.Phase == lifecycle.Birth && r.Generation == p.gen {
+	if r.Phase == lifecycle.Birth && c.mark == p.mark {
 		return nil // Resolve finds it
 	}
 	b.Found = p.gen

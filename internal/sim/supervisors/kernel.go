@@ -15,6 +15,7 @@ const (
 type program struct {
 	key    string
 	gen    uint64
+	mark   uint64 // in its environment; drawn for each intent
 	number int
 	vital  vital
 	ran    bool // it has executed an instruction of the program
@@ -47,9 +48,9 @@ func (w *world) pipe(key string) *pipe {
 }
 
 // fork makes a child; told hears how the exec went, as the parent does.
-func (w *world) fork(s *supervisor, key string, gen uint64, told func(p *program, ok bool)) {
+func (w *world) fork(s *supervisor, key string, gen, mark uint64, told func(p *program, ok bool)) {
 	w.kernel.forks++
-	p := &program{key: key, gen: gen, number: w.kernel.forks, parent: s, traced: w.random.IntN(2) == 0, polite: w.random.IntN(3) > 0}
+	p := &program{key: key, gen: gen, mark: mark, number: w.kernel.forks, parent: s, traced: w.random.IntN(2) == 0, polite: w.random.IntN(3) > 0}
 	w.kernel.programs[key] = append(w.kernel.programs[key], p)
 	w.check.counts.Forks++
 	w.tell("        %s#%d is forked, generation %d", key, p.number, gen)
@@ -170,10 +171,10 @@ func (w *world) alive(key string) *program {
 }
 
 // clearTree ends what a program left behind; done hears that it is gone.
-func (w *world) clearTree(key string, gen uint64, done func()) {
+func (w *world) clearTree(key string, mark uint64, done func()) {
 	w.after(w.some(5*time.Millisecond), func() {
 		for _, p := range w.kernel.programs[key] {
-			if p.gen == gen && p.vital != unborn {
+			if p.mark == mark && p.vital != unborn {
 				p.tree = false
 			}
 		}
@@ -182,11 +183,11 @@ func (w *world) clearTree(key string, gen uint64, done func()) {
 	})
 }
 
-// clearLeftovers ends what lives of generations other than those two.
+// clearLeftovers ends what lives with other marks than those two.
 func (w *world) clearLeftovers(key string, a, b uint64, done func()) {
 	w.after(w.some(5*time.Millisecond), func() {
 		for _, p := range w.kernel.programs[key] {
-			if p.gen != a && p.gen != b {
+			if p.mark != a && p.mark != b {
 				p.tree = false
 			}
 		}
@@ -227,7 +228,8 @@ func (w *world) drop(key string) {
 		if s.holdsPipe(key) {
 			return
 		}
-		ready = ready || s.ready
+		_, given := s.given[key]
+		ready = ready || s.ready && (given || s.charges[key] != nil) // nothing runs before the standby was given it
 	}
 	for _, p := range w.kernel.programs[key] {
 		if p.vital != over || p.tree {

@@ -131,6 +131,9 @@ func (s *supervisor) goOn() {
 	for _, do := range later {
 		do()
 	}
+	if s.link != nil {
+		s.link.flush()
+	}
 	s.turnSoon()
 }
 

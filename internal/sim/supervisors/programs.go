@@ -15,6 +15,7 @@ type charge struct {
 	policy lifecycle.Policy
 
 	definition uint64 // which command it runs
+	mark       uint64 // of the newest intent
 
 	proc *program // a handle on its process; nil: none
 	log  *file
@@ -58,7 +59,7 @@ func (d *durable) held() {
 // submit gives the present state of a charge to disk and standby; then, if not nil, hears whether a successor knows it.
 func (c *charge) submit(then func(ok bool)) {
 	s := c.s
-	c.id = s.w.newBody(body{policy: c.policy, definition: c.definition, record: c.life.Record(), proc: c.proc})
+	c.id = s.w.newBody(body{policy: c.policy, definition: c.definition, mark: c.mark, record: c.life.Record(), proc: c.proc})
 	s.put(c.key, c.id, then)
 }
 
@@ -165,7 +166,7 @@ func (s *supervisor) live(c *charge, e lifecycle.Event, answer func(ok bool)) {
 
 // intend keeps an intent before the fork.
 func (s *supervisor) intend(c *charge, gen uint64, answer func(ok bool)) func() {
-	c.proc = nil
+	c.proc, c.mark = nil, s.w.random.Uint64()
 	kept := func(ok bool) {
 		if answer != nil {
 			answer(ok)
@@ -193,7 +194,7 @@ func (s *supervisor) lifeDoes(c *charge, a lifecycle.Action) {
 	switch a := a.(type) {
 	case lifecycle.Fork:
 		w.check.forks(w, c.key)
-		w.fork(s, c.key, a.Gen, func(p *program, ok bool) { s.event(func() { s.forked(c, p, ok) }) })
+		w.fork(s, c.key, a.Gen, c.mark, func(p *program, ok bool) { s.event(func() { s.forked(c, p, ok) }) })
 	case lifecycle.Resolve:
 		s.resolve(c, a.Gen)
 	case lifecycle.Signal:
@@ -206,11 +207,11 @@ func (s *supervisor) lifeDoes(c *charge, a lifecycle.Action) {
 	case lifecycle.EndTree:
 		gone := func() { s.event(func() { s.live(c, lifecycle.TreeGone(a), nil) }) }
 		if w.broken == treeNotAwaited {
-			w.clearTree(c.key, a.Gen, func() {})
+			w.clearTree(c.key, c.mark, func() {})
 			gone()
 			return
 		}
-		w.clearTree(c.key, a.Gen, gone)
+		w.clearTree(c.key, c.mark, gone)
 	}
 }
 
@@ -250,7 +251,7 @@ func (s *supervisor) resolve(c *charge, gen uint64) {
 			s.event(func() {
 				r := lifecycle.Resolved{Gen: gen}
 				for _, p := range w.kernel.programs[c.key] {
-					if p.gen != gen {
+					if p.mark != c.mark {
 						continue
 					}
 					r.Ran = r.Ran || p.vital == over && p.ran && (p.tree || p.traced)
