@@ -15,4 +15,5 @@ func beLight() {
 	// more wake-ups of each other: an idle pair made 33 voluntary context switches
 	// a second, and makes 25 so.
 	runtime.GOMAXPROCS(1)
+	shedCode()
 }
