@@ -166,6 +166,7 @@ func (s *supervisor) define(from *client, then func(*charge)) {
 				c.proc, c.mark = found, found.mark
 				s.goOnWith(c, begin)
 			}
+			s.pump(c.key)
 			then(c)
 		})
 	})

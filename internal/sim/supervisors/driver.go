@@ -180,9 +180,6 @@ func (s *supervisor) inherit(key string, g given) {
 	b := s.w.bodies[g.id]
 	c := &charge{s: s, key: key, life: lifecycle.Restore(b.policy, b.record, s.w.random.Float64), policy: b.policy, definition: b.definition, mark: b.mark, proc: g.fds.proc, log: g.fds.log, pipe: g.fds.pipe}
 	s.charges[key] = c
-	if c.log != s.w.kernel.logs[key].newest() {
-		println("OLD", len(s.w.kernel.logs[key].newest().lines))
-	}
 	if !c.pipe { // it was not handed over, so it is opened by its name
 		c.open()
 	}

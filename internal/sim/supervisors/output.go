@@ -23,7 +23,7 @@ func (w *world) readable(key string) {
 // pump moves what is in the pipe to the log, as the active one does when it has time.
 func (s *supervisor) pump(key string) {
 	c := s.charges[key]
-	if c == nil || !c.pipe || c.splicing || c.rotating {
+	if c == nil || !c.pipe || c.splicing || c.rotating || c.waits {
 		return
 	}
 	c.splicing = true
