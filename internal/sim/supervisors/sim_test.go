@@ -59,7 +59,8 @@ func TestEveryVariantIsSeen(t *testing.T) {
 			if v.Promise == "" {
 				runs = shortRuns
 			}
-			for seed := range runs {
+			for n := range runs {
+				seed := v.Seed + n
 				r, err := Run(seed, DefaultFaults(), v.Name)
 				switch {
 				case err != nil:
