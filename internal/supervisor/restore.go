@@ -109,10 +109,6 @@ func (l *loop) takeOver(s *saved, fromDisk bool, lost *leftovers) {
 	if s.run.Cgroup != "" {
 		p.group, _ = proc.OpenCgroup(s.run.Cgroup)
 	}
-	l.submit(custody.Item{Key: runItem + name, Body: encode(p.run)}, nil)
-	// Whoever died may not have come to it.
-	l.scribe.store(name, definitionExt, definitionRecord{BootID: l.boot, Request: s.request, Definition: s.definition}, false, l.recordStored)
-	l.scribe.store(name, runExt, p.run, false, l.recordStored)
 	if s.run.Record.Phase != lifecycle.Idle || p.pipe != nil {
 		if err := p.openOutput(); err != nil {
 			p.logging = err.Error()
@@ -127,10 +123,21 @@ func (l *loop) takeOver(s *saved, fromDisk bool, lost *leftovers) {
 		p.adopted = true
 		p.step(lifecycle.Begin{FromDisk: true, Found: gen})
 		p.l.next(func() { p.guard(gen, main); p.publish(nil) })
+		p.l.next(p.putBack)
 		return
 	}
 	p.adopt(handle)
 	p.step(lifecycle.Begin{FromDisk: fromDisk})
+	p.l.next(p.putBack)
+}
+
+// putBack stores what has been taken over, as whoever died may not have come to it; not
+// before the program has begun here, since the record may be out of date until then.
+func (p *program) putBack() {
+	l, name := p.l, p.def.Name
+	l.submit(custody.Item{Key: runItem + name, Body: encode(p.run)}, nil)
+	l.scribe.store(name, definitionExt, definitionRecord{BootID: l.boot, Request: p.request, Definition: p.def}, false, l.recordStored)
+	l.scribe.store(name, runExt, p.run, false, l.recordStored)
 }
 
 // adopt takes the process that the record speaks of; handle is what custody has of it.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pairguard/pairguard/internal/control"
+	"github.com/pairguard/pairguard/internal/pairdir"
 	"github.com/pairguard/pairguard/internal/proc"
 	"github.com/pairguard/pairguard/internal/supervisor"
 )
@@ -63,12 +64,36 @@ func newStage(t *testing.T) *stage {
 		if _, err := s.call.Down(ctx, control.DownParams{}); err != nil {
 			t.Errorf("down: %v", err)
 		}
+		s.awaitEnd(ctx)
 		if t.Failed() {
 			s.dump()
 		}
-		_ = os.RemoveAll(root)
+		must(t, os.RemoveAll(root))
 	})
 	return s
+}
+
+// awaitEnd waits until both supervisors have ended: before that they put back what is
+// removed.
+func (s *stage) awaitEnd(ctx context.Context) {
+	dir, err := pairdir.Open(s.dir)
+	must(s.t, err)
+	for _, which := range []string{control.First, control.Second} {
+		name, err := dir.Name(which)
+		must(s.t, err)
+		for {
+			holder, err := dir.Holder(name)
+			if err == nil && !holder.Held {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				s.t.Errorf("%s has not ended", which)
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}
 }
 
 func (s *stage) launch(context.Context) error {
