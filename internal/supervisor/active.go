@@ -137,7 +137,7 @@ func (a *active) serve() {
 	l.submit(custody.Item{Key: listenersKey, Files: 2}, nil)
 	couriers, clients := a.custody, a.control
 	l.later(func() { a.accept(couriers) })
-	l.clients.Go(func() { control.Serve(l.ctx, listener{clients}, &handler{l}) })
+	l.clients.Go(func() { control.Serve(l.ctx, control.Streams(clients), &handler{l}) })
 }
 
 // checked: what a look at our lock and our sockets has found.

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"github.com/pairguard/pairguard/internal/control"
-	"github.com/pairguard/pairguard/internal/ipc"
 	"github.com/pairguard/pairguard/internal/pairdir"
 )
 
@@ -19,12 +18,5 @@ func NewClient(path string, launch func(context.Context) error) (*control.Client
 	if err != nil {
 		return nil, err
 	}
-	connect := func(ctx context.Context) (control.Conn, error) {
-		s, err := ipc.DialStream(ctx, name.Address())
-		if err != nil {
-			return nil, err
-		}
-		return conn{s}, nil
-	}
-	return &control.Client{Connect: connect, Launch: launch}, nil
+	return &control.Client{Connect: control.Connector(name.Address()), Launch: launch}, nil
 }

@@ -4,38 +4,17 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pairguard/pairguard/internal/control"
 	"github.com/pairguard/pairguard/internal/custody"
-	"github.com/pairguard/pairguard/internal/ipc"
 	"github.com/pairguard/pairguard/internal/lifecycle"
 )
 
 // handler answers clients. Each method runs on its client's goroutine and does what it
 // does in the loop.
 type handler struct{ l *loop }
-
-// listener is how control sees our socket.
-type listener struct{ *ipc.StreamListener }
-
-func (l listener) Accept() (control.Conn, error) {
-	s, err := l.StreamListener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return conn{s}, nil
-}
-
-type conn struct{ *ipc.Stream }
-
-func (c conn) Trusted() error {
-	peer, err := c.Peer()
-	if err != nil {
-		return err
-	}
-	return peer.Trusted()
-}
 
 var errEnding = control.Errorf(control.CodeEnding, "the supervisors are ending: ask again")
 
@@ -87,33 +66,24 @@ func (h *handler) run(ctx context.Context, begin func(t *task) error) (control.C
 		t.finished()
 		return nil
 	})
-	defer func() {
+	// In the loop and after the above, which may come later than the client has gone.
+	defer h.l.post(func() {
 		if occupied {
-			h.l.post(h.l.release)
+			h.l.release()
 		}
-	}()
+	})
 	if err != nil {
 		return control.Changes{}, err
 	}
 	select {
 	case <-t.done:
-		slices.SortFunc(t.changes, func(a, b control.Change) int { return compare(a.Name, b.Name) })
+		slices.SortFunc(t.changes, func(a, b control.Change) int { return strings.Compare(a.Name, b.Name) })
 		return control.Changes{Programs: t.changes}, nil
 	case <-ctx.Done():
 		return control.Changes{}, ctx.Err()
 	case <-h.l.ctx.Done():
 		return control.Changes{}, errEnding
 	}
-}
-
-func compare(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 func (t *task) finished() {
@@ -196,15 +166,17 @@ func (l *loop) chosen(names []string) ([]*program, error) {
 // Up is control.Handler's.
 func (h *handler) Up(ctx context.Context, up control.UpParams) (control.Changes, error) {
 	return h.run(ctx, func(t *task) error {
+		for _, def := range up.Programs { // all or nothing
+			if err := h.l.mayDefine(def.Name); err != nil {
+				return err
+			}
+		}
 		wanted := map[string]bool{}
 		for _, def := range up.Programs {
 			if def.Inherit == nil {
 				def.Inherit = up.Inherit
 			}
 			wanted[def.Name] = true
-			if err := h.l.mayDefine(def.Name); err != nil {
-				return err
-			}
 			h.bring(t, def, "")
 		}
 		if !up.Prune {

@@ -18,8 +18,6 @@ import (
 )
 
 const (
-	// inboxRoom is how much news may wait for the loop before who brings it waits.
-	inboxRoom = 256
 	// lastWords is how long the end waits for a slow disk.
 	lastWords = 2 * time.Second
 	// lockCheck is how often the lock of the active one is looked at.
@@ -42,7 +40,7 @@ type loop struct {
 	starts     *queue
 	pump       *output.Pump
 
-	inbox   chan func()
+	inbox   *inbox
 	ctx     context.Context // of everything that runs aside
 	cancel  context.CancelFunc
 	clients sync.WaitGroup // what answers requests
@@ -77,14 +75,13 @@ func (l *loop) debug(what string, args ...any) {
 	}
 }
 
-// post hands work to the loop; false: it has ended.
+// post hands work to the loop and never waits; false: it has ended.
 func (l *loop) post(fn func()) bool {
-	select {
-	case l.inbox <- fn:
-		return true
-	case <-l.ctx.Done():
+	if l.ctx.Err() != nil {
 		return false
 	}
+	l.inbox.put(fn)
+	return true
 }
 
 // later runs what may take its time.
@@ -103,8 +100,10 @@ func (l *loop) run(ended <-chan error) error {
 	for {
 		l.arm()
 		select {
-		case fn := <-l.inbox:
-			fn()
+		case <-l.inbox.wake:
+			for _, fn := range l.inbox.take() {
+				fn()
+			}
 		case <-l.timer.C:
 			l.tick()
 		case err := <-ended:

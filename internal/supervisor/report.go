@@ -3,7 +3,6 @@ package supervisor
 import (
 	"context"
 	"math/rand/v2"
-	"path/filepath"
 	"time"
 
 	"github.com/pairguard/pairguard"
@@ -131,22 +130,7 @@ func (l *loop) logSpec(d *control.Definition) output.LogSpec {
 	if keep == 0 {
 		keep = output.KeepNone
 	}
-	return output.LogSpec{Path: defaultLog(l.dir, d), Size: d.Log.Size, Keep: keep}
-}
-
-// rootLogs is where logs go when root uses its default folder, which is in memory.
-const rootLogs = "/var/log/pairguard"
-
-// defaultLog is the log file of a program.
-func defaultLog(dir *pairdir.Dir, d *control.Definition) string {
-	if d.Log.File != "" {
-		return d.Log.File
-	}
-	folder := filepath.Join(dir.Path(), "logs")
-	if dir.Path() == "/run/pairguard" {
-		folder = rootLogs
-	}
-	return filepath.Join(folder, d.Name+".log")
+	return output.LogSpec{Path: d.LogFile(l.dir.Path()), Size: d.Log.Size, Keep: keep}
 }
 
 // report is what status shows.

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -16,20 +17,13 @@ import (
 // that we hold, and from the disk where that is not all.
 func (l *loop) restore(a custody.Act) {
 	programs, fromDisk := l.copied(a.Copy), map[string]bool{}
-	if !a.Complete {
-		l.addFromDisk(programs, a.Copy, fromDisk)
-	}
 	var lost *leftovers
 	if !a.Complete {
+		l.addFromDisk(programs, a.Copy, fromDisk)
 		lost = l.findLeftovers()
 		defer lost.close()
 	}
-	names := make([]string, 0, len(programs))
-	for name := range programs {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(programs)) {
 		l.takeOver(programs[name], fromDisk[name], lost)
 	}
 }

@@ -93,7 +93,7 @@ func newLoop(cfg Config) (*loop, error) {
 		cfg: cfg, dir: dir, shelf: shelf, me: self, boot: self.BootID, name: name, peer: peer,
 		groupName: "pairguard-" + hex.EncodeToString(sum[:6]),
 		journal:   journal, pump: pump, scribe: newScribe(shelf), starts: newQueue(),
-		inbox: make(chan func(), inboxRoom), ctx: ctx, cancel: cancel,
+		inbox: newInbox(), ctx: ctx, cancel: cancel,
 		custody: custody.New(), tickets: map[uint64]func(held bool){}, programs: map[string]*program{},
 		since: time.Now(),
 	}, nil
@@ -121,7 +121,7 @@ func Offline(path string) (control.Status, error) {
 	}
 	s := control.Status{Dir: dir.Path(), Supervisors: []control.Supervisor{}, WhyNotGuarded: "no supervisor runs", Programs: []control.Program{}}
 	for _, one := range programs {
-		p := describe(&one.definition, one.run.Record, defaultLog(dir, &one.definition))
+		p := describe(&one.definition, one.run.Record, one.definition.LogFile(dir.Path()))
 		if one.run.Process != nil && one.run.Record.Live() {
 			h, err := proc.Reopen(*one.run.Process)
 			if err == nil {

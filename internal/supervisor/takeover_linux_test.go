@@ -118,3 +118,39 @@ func TestHungSupervisors(t *testing.T) {
 		})
 	}
 }
+
+// TestManyEndedWhileNobodyActed: the ends of more programs than any queue has room for
+// are told at once, by the loop to itself.
+func TestManyEndedWhileNobodyActed(t *testing.T) {
+	s := newStage(t)
+	const many = 300
+	var up control.UpParams
+	for i := range many {
+		def := s.define("p"+strconv.Itoa(i), "wait")
+		def.Command, def.Restart, def.Inherit = []string{"/bin/sleep", "1000"}, control.RestartNo, nil
+		up.Programs = append(up.Programs, def)
+	}
+	up.Inherit = []string{"PATH=/bin:/usr/bin"}
+	_, err := s.call.Up(s.context(), up)
+	must(t, err)
+	st := s.awaitGuarded()
+	for _, one := range st.Supervisors {
+		_ = syscall.Kill(one.PID, syscall.SIGSTOP)
+	}
+	for _, one := range st.Supervisors {
+		_ = syscall.Kill(one.PID, syscall.SIGKILL)
+	}
+	for _, p := range st.Programs {
+		_ = syscall.Kill(p.PID, syscall.SIGKILL)
+	}
+	s.await("the death of both", func() bool { return s.holder(control.First) == 0 && s.holder(control.Second) == 0 })
+	s.await("every end to be known", func() bool {
+		ended := 0 // the first question starts supervisors
+		for _, p := range s.status().Programs {
+			if p.State == "EXITED" {
+				ended++
+			}
+		}
+		return ended == many
+	})
+}
