@@ -205,19 +205,23 @@ func (l *loop) begin() {
 	}
 	l.begun = true
 	other, err := l.dir.Holder(l.peer)
-	junior := err == nil && other.Held
-	l.decide(custody.Begin{Junior: junior})
-	if !junior || other.PID == 0 {
+	if err != nil || other.PID == 0 {
+		l.decide(custody.Begin{Junior: err == nil && other.Held})
 		return
 	}
-	senior := func() { l.decide(custody.Senior{}) }
 	h, err := proc.Open(other.PID)
-	switch {
-	case err == nil:
-		h.OnDone(func() { l.post(senior) })
-	case isGone(err):
-		senior()
+	if err != nil { // it has ended since
+		l.decide(custody.Begin{})
+		return
 	}
+	// Of two that begin at the same time one is the elder, and they agree which.
+	l.decide(custody.Begin{Junior: older(h.ID(), l.me)})
+	h.OnDone(func() { l.post(func() { l.decide(custody.Senior{}) }) })
+}
+
+// older tells which of two processes was started first.
+func older(a, b proc.ID) bool {
+	return a.Start < b.Start || a.Start == b.Start && a.PID < b.PID
 }
 
 // healthy answers when the loop does. It is asked once a heartbeat, so that what has
