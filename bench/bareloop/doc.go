@@ -1,5 +1,5 @@
-// Command bareloop is the smallest supervisor that Go can be: it starts a program,
-// waits for its death with a pidfd, and starts it again at once. It keeps no
-// promise at all: no lock, no record, no backoff, nobody who guards it. It is
-// what the speed of a revival is compared with.
+// Command bareloop is the smallest supervisor that Go can be: it starts a program, or
+// several copies of it, waits for their deaths with pidfds, and starts each again at
+// once. It keeps no promise at all: no lock, no record, no backoff, nobody who guards
+// it. It is what the speed of a revival is compared with.
 package main

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"syscall"
@@ -10,38 +11,55 @@ import (
 )
 
 func main() {
-	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: bareloop PROGRAM [ARG...]")
+	n := flag.Int("n", 1, "copies of the program")
+	flag.Parse()
+	if flag.NArg() < 1 || *n < 1 {
+		fmt.Fprintln(os.Stderr, "usage: bareloop [-n N] PROGRAM [ARG...]")
 		os.Exit(2)
 	}
+	if err := loop(*n, flag.Args()); err != nil {
+		fmt.Fprintf(os.Stderr, "bareloop: %s: %v\n", flag.Arg(0), err)
+		os.Exit(1)
+	}
+}
+
+// loop keeps n copies of the program alive.
+func loop(n int, argv []string) error {
+	pids, watch := make([]int, n), make([]unix.PollFd, n)
+	for i := range n {
+		if err := start(argv, &pids[i], &watch[i]); err != nil {
+			return err
+		}
+	}
 	for {
-		if err := life(os.Args[1:]); err != nil {
-			fmt.Fprintf(os.Stderr, "bareloop: %s: %v\n", os.Args[1], err)
-			os.Exit(1)
+		if _, err := unix.Poll(watch, -1); errors.Is(err, unix.EINTR) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		for i := range n {
+			if watch[i].Revents == 0 {
+				continue
+			}
+			if _, err := syscall.Wait4(pids[i], nil, 0, nil); err != nil {
+				return err
+			}
+			if err := unix.Close(int(watch[i].Fd)); err != nil {
+				return err
+			}
+			if err := start(argv, &pids[i], &watch[i]); err != nil {
+				return err
+			}
 		}
 	}
 }
 
-// life is one life of the program.
-func life(argv []string) error {
+// start begins one life.
+func start(argv []string, pid *int, watch *unix.PollFd) (err error) {
 	var pidfd int
-	pid, err := syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{
+	*pid, err = syscall.ForkExec(argv[0], argv, &syscall.ProcAttr{
 		Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{PidFD: &pidfd, Setsid: true},
 	})
-	if err != nil {
-		return err
-	}
-	defer unix.Close(pidfd)
-	watch := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
-	for {
-		_, err := unix.Poll(watch, -1)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, unix.EINTR) {
-			return err
-		}
-	}
-	_, err = syscall.Wait4(pid, nil, 0, nil)
+	*watch = unix.PollFd{Fd: int32(pidfd), Events: unix.POLLIN}
 	return err
 }

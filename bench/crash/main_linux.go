@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -10,8 +9,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/pairguard/pairguard/bench/stage"
 )
@@ -33,7 +30,7 @@ func main() {
 // contender is one supervisor with the program that it starts again.
 type contender struct {
 	name  string
-	pipe  *bufio.Scanner
+	pipe  *stage.Births
 	pid   int // of the program
 	times []time.Duration
 }
@@ -53,14 +50,14 @@ func run(rounds int) (err error) {
 			return err
 		}
 	}
-	bare, err := enter(s, "bareloop", func(pipe string) error {
+	bare, err := enter(ctx, s, "bareloop", func(pipe string) error {
 		_, err := s.Start(bareloop, stamp, pipe)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	ours, err := enter(s, "pairguard", func(pipe string) error {
+	ours, err := enter(ctx, s, "pairguard", func(pipe string) error {
 		_, err := s.Guard("guard", "program", "--backoff", "0", "--", stamp, pipe)
 		return err
 	})
@@ -74,35 +71,16 @@ func run(rounds int) (err error) {
 }
 
 // enter starts a contender and waits for the first life of its program.
-func enter(s *stage.Stage, name string, start func(pipe string) error) (*contender, error) {
-	path := filepath.Join(s.Root, name+".pipe")
-	if err := unix.Mkfifo(path, 0o600); err != nil {
-		return nil, err
-	}
-	pipe, err := os.OpenFile(path, os.O_RDWR, 0) // for writing too: it never ends
+func enter(ctx context.Context, s *stage.Stage, name string, start func(pipe string) error) (*contender, error) {
+	pipe, err := stage.NewBirths(s, name+".pipe")
 	if err != nil {
 		return nil, err
 	}
-	c := &contender{name: name, pipe: bufio.NewScanner(pipe)}
-	if err := start(path); err != nil {
+	if err := start(pipe.Path); err != nil {
 		return nil, err
 	}
-	if err := pipe.SetReadDeadline(time.Now().Add(stage.Patience)); err != nil {
-		return nil, err
-	}
-	if _, err := c.next(); err != nil {
-		return nil, err
-	}
-	return c, pipe.SetReadDeadline(time.Time{})
-}
-
-// next waits for the next life of the program and returns the time of its birth.
-func (c *contender) next() (born int64, err error) {
-	if !c.pipe.Scan() {
-		return 0, fmt.Errorf("%s: no new process: %w", c.name, errors.Join(c.pipe.Err(), errors.New("the pipe is silent")))
-	}
-	_, err = fmt.Sscan(c.pipe.Text(), &c.pid, &born)
-	return born, err
+	born, err := pipe.Next(ctx)
+	return &contender{name: name, pipe: pipe, pid: born.PID}, err
 }
 
 // interleave kills the program of each in turn.
@@ -115,18 +93,19 @@ func interleave(ctx context.Context, rounds int, all ...*contender) error {
 			case <-ctx.Done():
 				return ctx.Err()
 			}
-			var now unix.Timespec
-			if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
-				return err
-			}
-			if err := unix.Kill(c.pid, syscall.SIGKILL); err != nil {
-				return fmt.Errorf("%s: kill of %d: %w", c.name, c.pid, err)
-			}
-			born, err := c.next()
+			now, err := stage.Monotonic()
 			if err != nil {
 				return err
 			}
-			c.times = append(c.times, time.Duration(born-now.Nano()))
+			if err := syscall.Kill(c.pid, syscall.SIGKILL); err != nil {
+				return fmt.Errorf("%s: kill of %d: %w", c.name, c.pid, err)
+			}
+			born, err := c.pipe.Next(ctx)
+			if err != nil {
+				return fmt.Errorf("%s: no new process: %w", c.name, err)
+			}
+			c.pid = born.PID
+			c.times = append(c.times, born.At-now)
 		}
 		if i%50 == 49 {
 			fmt.Fprintf(os.Stderr, "%d of %d kills\n", i+1, rounds)

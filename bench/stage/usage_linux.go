@@ -14,6 +14,7 @@ import (
 // Usage is what one process has used.
 type Usage struct {
 	PSS       int64 // bytes of memory, shared pages divided by their users
+	RSS       int64 // bytes of memory, shared pages counted in full
 	Threads   int
 	Switches  int64 // voluntary context switches of all its threads that are alive
 	Forced    int64 // involuntary ones
@@ -27,7 +28,11 @@ func UsageOf(pid int) (u Usage, err error) {
 	if err != nil {
 		return u, err
 	}
-	u.PSS = pss * 1024
+	rss, err := field(folder+"/smaps_rollup", "Rss:")
+	if err != nil {
+		return u, err
+	}
+	u.PSS, u.RSS = pss*1024, rss*1024
 	tasks, err := filepath.Glob(folder + "/task/*")
 	if err != nil {
 		return u, err

@@ -33,9 +33,11 @@ func newDrill() *cobra.Command {
 		Use:   "drill",
 		Short: "Measure revival on this machine and prove the promises",
 		Long: "Start pairs of guards in a scratch folder, crash members (SIGKILL) and hang them\n" +
-			"(SIGSTOP) for a number of rounds each, measure how soon they are back, and watch that\n" +
-			"there are never two of a name, that nobody healthy is killed and that no dead process is\n" +
-			"left unreaped. It touches nothing else and exits with 1 if a promise was broken.",
+			"(SIGSTOP) for a number of rounds each; on Linux also kill the active one of two\n" +
+			"supervisors, whose program prints all the time. Measure how soon the other one answers,\n" +
+			"or the member is back, and watch that there are never two of a name, that nobody healthy\n" +
+			"is killed, that no line of the program is lost and that no dead process is left unreaped.\n" +
+			"It touches nothing else and exits with 1 if a promise was broken.",
 		Example: "  pairguard drill\n  pairguard drill --rounds 50 --report drill.html",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -52,6 +54,7 @@ func newDrill() *cobra.Command {
 	f := cmd.Flags()
 	f.IntVar(&o.rounds, "rounds", 20, "how often each fault is made")
 	jsonFlag(cmd, &o.json, "print the result as one JSON object")
+	cmd.AddCommand(newDrillLines())
 	f.StringVar(&o.report, "report", "", "also write the result as one HTML page to this file")
 	return cmd
 }
@@ -67,7 +70,7 @@ func runDrill(ctx context.Context, cmd *cobra.Command, o drillOptions) error {
 	}
 	defer page.discard()
 	began := time.Now()
-	d, err := drill(ctx, o.rounds, newProgress(cmd.ErrOrStderr(), 2*o.rounds))
+	d, err := drill(ctx, o.rounds, newProgress(cmd.ErrOrStderr(), exercises()*o.rounds))
 	if err != nil && ctx.Err() != nil {
 		return errors.New("interrupted; nothing of it is left")
 	}
@@ -85,6 +88,18 @@ func runDrill(ctx context.Context, cmd *cobra.Command, o drillOptions) error {
 		return errors.New("broken: " + strings.Join(d.broken, "; "))
 	}
 	return nil
+}
+
+// exercises is how many kinds of faults there are here.
+func exercises() int {
+	n := 1
+	if freezeSignal != nil {
+		n++
+	}
+	if canTakeOver {
+		n++
+	}
+	return n
 }
 
 // command is what repeats this drill.
@@ -123,7 +138,7 @@ func drill(ctx context.Context, rounds int, bar *progress) (d *drilled, err erro
 		}
 	}()
 	d = &drilled{rounds: rounds}
-	for _, exercise := range []func(context.Context, int, *progress) error{s.crashes, s.hangs} {
+	for _, exercise := range []func(context.Context, int, *progress) error{s.crashes, s.hangs, s.takeovers} {
 		if err = exercise(ctx, rounds, bar); err != nil {
 			break
 		}

@@ -175,14 +175,21 @@ func (o *observer) await(ctx context.Context, name string, former *holder) (*hol
 	}
 }
 
-// strike marks the newest holder of a name as one whose end is the drill's doing.
+// strike marks the newest holder of a name, under each of its names, as one whose end
+// is the drill's doing.
 func (o *observer) strike(name string) *holder {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	all := o.names[name].holders
-	h := all[len(all)-1]
-	h.struck = true
-	return h
+	newest := all[len(all)-1]
+	for _, n := range o.names {
+		for _, h := range n.holders {
+			if h.process.ID() == newest.process.ID() {
+				h.struck = true
+			}
+		}
+	}
+	return newest
 }
 
 // current are the newest holders of the names.

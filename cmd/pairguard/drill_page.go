@@ -96,8 +96,9 @@ type revivalRow struct {
 }
 
 var faultStories = map[string]string{
-	"crash": "From the signal to the first sign of life of the new process. The other guard hears of the death from the kernel, makes sure, and starts the executable again.",
-	"hang":  "From the signal to the first sign of life of the new process. The stopped process still exists and accepts connections; 2 s of silence since its last heartbeat, up to 1 s before the signal, make it suspect; then it is judged, killed, proved dead and replaced. The promise is 3 s.",
+	"crash":    "From the signal to the first sign of life of the new process. The other guard hears of the death from the kernel, makes sure, and starts the executable again.",
+	"hang":     "From the signal to the first sign of life of the new process. The stopped process still exists and accepts connections; 2 s of silence since its last heartbeat, up to 1 s before the signal, make it suspect; then it is judged, killed, proved dead and replaced. The promise is 3 s.",
+	"takeover": "From the signal to the first answer of the other supervisor. It holds a copy of everything that the active one held, makes sure that that one is dead, and goes on; the program under guard notices nothing.",
 }
 
 func newView(d *drilled) view {
@@ -119,7 +120,7 @@ func newView(d *drilled) view {
 		fact{"the drill took", fmt.Sprintf("%.1f s", d.took.Seconds())},
 		fact{"the observer looked", fmt.Sprintf("%d times, at most %s apart", d.looks, milliseconds(d.stall))},
 	)
-	for _, all := range [][]revival{d.crash, d.hang} {
+	for _, all := range [][]revival{d.crash, d.hang, d.takeover} {
 		for i, r := range all {
 			at := fmt.Sprintf("%.1f s", r.struck.Sub(d.began).Seconds())
 			v.Rounds = append(v.Rounds, revivalRow{Fault: r.fault, Name: r.name, Number: i + 1, At: at, Old: r.oldPID, New: r.pid, Back: milliseconds(r.back)})
@@ -128,23 +129,26 @@ func newView(d *drilled) view {
 	return v
 }
 
+// summaries say how often it was done, and how long it took as a rule and at most.
+var summaries = map[string]string{
+	"crash":    " One of them was killed %s: back after %s as a rule, after %s at the latest.",
+	"hang":     " One of them was frozen %s: back after %s as a rule, after %s at the latest.",
+	"takeover": " The active one of two supervisors was killed %s: the other one answered after %s as a rule, after %s at the latest.",
+}
+
 // summary says in a sentence or two what was done and how soon they were back.
 func (d *drilled) summary() string {
 	var words strings.Builder
-	words.WriteString("Two processes guard each other. ")
-	for i, f := range d.faults() {
+	words.WriteString("Two processes guard each other.")
+	for _, f := range d.faults() {
 		if f.N == 0 {
 			continue
 		}
-		if i > 0 {
-			words.WriteString(" ")
-		}
-		verb := map[string]string{"crash": "killed", "hang": "frozen"}[f.Name]
 		times := fmt.Sprintf("%d times", f.N)
 		if f.N == 1 {
 			times = "once"
 		}
-		fmt.Fprintf(&words, "One of them was %s %s: back after %s as a rule, after %s at the latest.", verb, times, shortMS(*f.P50), shortMS(*f.Max))
+		fmt.Fprintf(&words, summaries[f.Name], times, shortMS(*f.P50), shortMS(*f.Max))
 	}
 	return words.String()
 }

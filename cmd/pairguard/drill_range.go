@@ -36,6 +36,8 @@ type shootingRange struct {
 	first    []*proc.Handle // what the drill itself has started
 	hanging  []revival      // by the lanes together
 	crashing []revival
+	taking   []revival
+	post     *post        // nil: no supervisors were started
 	extra    atomic.Int64 // processes beyond the two of a pair that did not go
 }
 
@@ -146,21 +148,33 @@ func (r *shootingRange) review(ctx context.Context, d *drilled) error {
 			}
 		}
 	}
-	d.crash, d.hang = r.crashing, r.hanging
+	d.crash, d.hang, d.takeover = r.crashing, r.hanging, r.taking
 	ended, everybody := r.observer.innocents()
-	d.falseKills = ended
-	for d.zombies = unreaped(everybody); d.zombies > 0 && time.Now().Before(deadline); <-tick.C {
-		d.zombies = unreaped(everybody)
+	d.falseKills, d.zombies = ended, awaitReaped(everybody)
+	if err := r.post.review(d); err != nil {
+		return err
 	}
 	if err := r.stop(ctx, d); err != nil {
 		return err
 	}
 	r.observer.mu.Lock()
 	defer r.observer.mu.Unlock()
-	d.duplicates = r.observer.duplicates + int(r.extra.Load())
-	d.looks, d.stall = r.observer.looks, r.observer.slowest
+	d.duplicates += r.observer.duplicates + int(r.extra.Load())
+	d.looks, d.stall = d.looks+r.observer.looks, max(d.stall, r.observer.slowest)
 	d.judge()
 	return r.observer.err
+}
+
+// awaitReaped counts the dead processes that their living parents have not reaped
+// within the time for it.
+func awaitReaped(everybody []*proc.Handle) (zombies int) {
+	tick := time.NewTicker(settlePoll)
+	defer tick.Stop()
+	deadline := time.Now().Add(reviewTime)
+	for zombies = unreaped(everybody); zombies > 0 && time.Now().Before(deadline); <-tick.C {
+		zombies = unreaped(everybody)
+	}
+	return zombies
 }
 
 // fillIn takes the time of the first sign of life of each new process from the
@@ -216,8 +230,9 @@ func (r *shootingRange) stop(ctx context.Context, d *drilled) error {
 func (r *shootingRange) clear() error {
 	ctx, cancel := context.WithTimeout(context.Background(), demoStep)
 	defer cancel()
+	errs := []error{r.post.clear(ctx)}
 	_, err := r.folder.Stop(ctx, time.Second)
-	errs := []error{err}
+	errs = append(errs, err)
 	r.observer.close()
 	_, everybody := r.observer.innocents()
 	for _, h := range append(everybody, r.first...) {

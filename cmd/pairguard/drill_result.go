@@ -21,13 +21,15 @@ type revival struct {
 	oldPID, pid int
 	struck      time.Time     // when the signal was sent
 	seen        time.Duration // until the observer saw the new holder
-	back        time.Duration // until the guard heard the new process; 0: not known yet
+	back        time.Duration // until the guard heard the new process, or the other supervisor answered; 0: not known yet
 }
 
 // drilled is what came of a drill.
 type drilled struct {
 	rounds      int
 	crash, hang []revival
+	takeover    []revival // of supervisors
+	lines       lineCount // of the program that they guard
 	duplicates  int
 	falseKills  int
 	zombies     int
@@ -52,7 +54,7 @@ type drillJSON struct {
 	Rounds   int    `json:"rounds"`
 	Crash    series `json:"crash"`
 	Hang     series `json:"hang"`
-	Takeover series `json:"takeover"` // of supervisors: n is 0 as long as the drill does not measure them
+	Takeover series `json:"takeover"` // of supervisors; n is 0 where there are none
 
 	Duplicates int `json:"duplicates"`
 	FalseKills int `json:"false_kills"`
@@ -62,8 +64,8 @@ type drillJSON struct {
 
 func (d *drilled) stable() drillJSON {
 	return drillJSON{
-		Rounds: d.rounds, Crash: seriesOf(d.crash), Hang: seriesOf(d.hang),
-		Duplicates: d.duplicates, FalseKills: d.falseKills, Zombies: d.zombies,
+		Rounds: d.rounds, Crash: seriesOf(d.crash), Hang: seriesOf(d.hang), Takeover: seriesOf(d.takeover),
+		Duplicates: d.duplicates, FalseKills: d.falseKills, LostLines: int(d.lines.lost), Zombies: d.zombies,
 	}
 }
 
@@ -100,7 +102,7 @@ func roundMS(d time.Duration) float64 {
 // no processor is not held against the guards: they cannot have had more.
 func (d *drilled) judge() {
 	limit := revivalLimit + d.stall
-	for _, r := range slices.Concat(d.crash, d.hang) {
+	for _, r := range slices.Concat(d.crash, d.hang, d.takeover) {
 		if r.back > limit {
 			d.broken = append(d.broken, fmt.Sprintf("%s was away for %s after a %s, more than %s", r.name, milliseconds(r.back), r.fault, milliseconds(limit)))
 		}
@@ -111,6 +113,9 @@ func (d *drilled) judge() {
 	if d.falseKills > 0 {
 		d.broken = append(d.broken, fmt.Sprintf("%d healthy members ended", d.falseKills))
 	}
+	if d.lines.lost > 0 || d.lines.extra > 0 {
+		d.broken = append(d.broken, fmt.Sprintf("of %d lines under supervisors %d were lost and %d were torn or there twice", d.lines.printed, d.lines.lost, d.lines.extra))
+	}
 	if d.zombies > 0 {
 		d.broken = append(d.broken, fmt.Sprintf("%d dead processes were not reaped by their parent", d.zombies))
 	}
@@ -118,10 +123,14 @@ func (d *drilled) judge() {
 
 // faults are the rows of the table, for people.
 func (d *drilled) faults() []faultRow {
-	return []faultRow{
+	rows := []faultRow{
 		{"crash", "kill -9", seriesOf(d.crash), d.crash},
 		{"hang", "kill -STOP", seriesOf(d.hang), d.hang},
 	}
+	if canTakeOver {
+		rows = append(rows, faultRow{"takeover", "kill -9", seriesOf(d.takeover), d.takeover})
+	}
+	return rows
 }
 
 type faultRow struct {
@@ -132,11 +141,15 @@ type faultRow struct {
 
 // counts are what must be 0.
 func (d *drilled) counts() []countRow {
-	return []countRow{
+	rows := []countRow{
 		{"duplicates", d.duplicates, "two live processes of one name"},
-		{"false kills", d.falseKills, "members that ended without a fault of the drill"},
+		{"false kills", d.falseKills, "processes that ended without a fault of the drill"},
 		{"zombies", d.zombies, "dead processes that a guard did not reap"},
 	}
+	if canTakeOver {
+		rows = append(rows, countRow{"lost lines", int(d.lines.lost), fmt.Sprintf("of %d that a program printed during the takeovers", d.lines.printed)})
+	}
+	return rows
 }
 
 type countRow struct {

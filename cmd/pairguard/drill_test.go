@@ -59,16 +59,13 @@ func cmdFigures(ts *testscript.TestScript, neg bool, args []string) {
 	rounds, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	f := readFigures(ts, args[1])
-	if f.Rounds != rounds || f.Crash.N != rounds || f.Hang.N != rounds || f.Duplicates+f.FalseKills+f.LostLines+f.Zombies != 0 {
+	if f.Rounds != rounds || f.Crash.N != rounds || f.Hang.N != rounds || f.Takeover.N != rounds || f.Duplicates+f.FalseKills+f.LostLines+f.Zombies != 0 {
 		ts.Fatalf("not what %d good rounds give: %+v", rounds, f)
 	}
-	for _, s := range []series{f.Crash, f.Hang} {
+	for _, s := range []series{f.Crash, f.Hang, f.Takeover} {
 		if !(0 < *s.P50 && *s.P50 <= *s.P99 && *s.P99 <= *s.Max) {
 			ts.Fatalf("out of order: %v %v %v", *s.P50, *s.P99, *s.Max)
 		}
-	}
-	if f.Takeover.N != 0 || f.Takeover.P50 != nil {
-		ts.Fatalf("takeovers are not measured yet: %+v", f.Takeover)
 	}
 }
 
@@ -88,7 +85,7 @@ func cmdInBrowser(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	shown := dumpDOM(ts, browser, ts.MkAbs(args[0]))
 	f := readFigures(ts, args[1])
-	for name, s := range map[string]series{"crash": f.Crash, "hang": f.Hang} {
+	for name, s := range map[string]series{"crash": f.Crash, "hang": f.Hang, "takeover": f.Takeover} {
 		part := partOf(ts, shown, name)
 		want(ts, part, name, fmt.Sprintf(`<dd class="n">%d</dd>`, s.N))
 		want(ts, part, name, `<dd class="p50_ms">`+showMS(s.P50)+`</dd>`)
@@ -103,8 +100,10 @@ func cmdInBrowser(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	want(ts, shown, "the summary", fmt.Sprintf("was killed %d times: back after %s as a rule, after %s at the latest.", f.Crash.N, shortMS(*f.Crash.P50), shortMS(*f.Crash.Max)))
 	want(ts, shown, "the summary", fmt.Sprintf("was frozen %d times: back after %s as a rule, after %s at the latest.", f.Hang.N, shortMS(*f.Hang.P50), shortMS(*f.Hang.Max)))
+	want(ts, shown, "the summary", fmt.Sprintf("was killed %d times: the other one answered after %s as a rule, after %s at the latest.",
+		f.Takeover.N, shortMS(*f.Takeover.P50), shortMS(*f.Takeover.Max)))
 	counts := partOf(ts, shown, "counts")
-	for name, n := range map[string]int{"duplicates": f.Duplicates, "false kills": f.FalseKills, "zombies": f.Zombies} {
+	for name, n := range map[string]int{"duplicates": f.Duplicates, "false kills": f.FalseKills, "zombies": f.Zombies, "lost lines": f.LostLines} {
 		want(ts, counts, name, fmt.Sprintf(`<dd class="zero" data-of="%s">%d</dd>`, name, n))
 	}
 	want(ts, shown, "the command that repeats it", `pairguard drill --rounds 4 --json --report 'my page.html'`)
@@ -182,10 +181,11 @@ func TestDrillSaysWhatIsBroken(t *testing.T) {
 		rounds: 1, duplicates: 2, falseKills: 1, zombies: 3, stall: 10 * time.Millisecond,
 		crash: []revival{{fault: "crash", name: "drillB1", back: 3100 * time.Millisecond}},
 		hang:  []revival{{fault: "hang", name: "drillA1", back: 3009 * time.Millisecond}},
+		lines: lineCount{printed: 10, lost: 1},
 	}
 	d.judge()
-	if len(d.broken) != 4 {
-		t.Fatalf("want duplicates, false kills, zombies and one that was away too long; got %q", d.broken)
+	if len(d.broken) != 5 {
+		t.Fatalf("want duplicates, false kills, zombies, lost lines and one that was away too long; got %q", d.broken)
 	}
 	var out strings.Builder
 	if err := d.print(&out, false); err != nil {
@@ -193,6 +193,30 @@ func TestDrillSaysWhatIsBroken(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), "A promise was broken.") {
 		t.Error(out.String())
+	}
+}
+
+// Lines that are missing, there twice, torn or more than were printed are told apart
+// from those that are there once and in order.
+func TestDrillCountsLines(t *testing.T) {
+	for log, want := range map[string]lineCount{
+		"1\n2\n3\n":    {printed: 3},
+		"":             {printed: 3, lost: 3},
+		"1\n3\n":       {printed: 3, lost: 1},
+		"1\n2\n":       {printed: 3, lost: 1},
+		"1\n2\n2\n3\n": {printed: 3, extra: 1},
+		"1\n3\n2\n":    {printed: 3, lost: 1, extra: 1},
+		"1\n2\n3":      {printed: 3, lost: 1, extra: 1},
+		"1\n2x\n3\n":   {printed: 3, lost: 1, extra: 1},
+		"1\n2\n3\n4\n": {printed: 3, extra: 1},
+	} {
+		var c lineCounter
+		for _, b := range []byte(log) {
+			c.Write([]byte{b})
+		}
+		if got := c.finish(3); got != want {
+			t.Errorf("%q: %+v, want %+v", log, got, want)
+		}
 	}
 }
 

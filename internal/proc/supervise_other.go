@@ -105,5 +105,8 @@ func (t *Tree) Kill() error { return linuxOnly("a process tree") }
 // Alive says that nothing is known to be gone.
 func (t *Tree) Alive() bool { return true }
 
+// Unburied says no: there are no trees.
+func (t *Tree) Unburied() bool { return false }
+
 // Close does nothing: there are no trees.
 func (t *Tree) Close() {}

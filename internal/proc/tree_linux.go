@@ -165,6 +165,14 @@ func (t *Tree) Alive() bool {
 	return t.groupLives()
 }
 
+// Unburied reports whether the main process is dead and still shown by the kernel,
+// since whoever is its parent has not waited for it: to a program that looks after
+// the number in its pid file the process exists.
+func (t *Tree) Unburied() bool {
+	s, err := readStat(t.id.PID)
+	return err == nil && s.start == t.id.Start && s.dead()
+}
+
 // forgetDead forgets descendants that are proved dead; mu is held.
 func (t *Tree) forgetDead() {
 	for id := range t.known {

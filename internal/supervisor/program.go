@@ -234,16 +234,22 @@ func (p *program) survey() {
 	p.store(0)
 }
 
-// endTree ends what the main process has left behind.
+// endTree ends what the main process has left behind. One that we took over is no
+// child of ours: somebody else has to bury it, and a program that finds the process of
+// its pid file still there would refuse its next start.
 func (p *program) endTree(gen uint64) {
-	if p.tree == nil || !p.tree.Alive() {
+	if p.tree == nil || !p.tree.Alive() && !(p.adopted && p.tree.Unburied()) {
 		p.treeGone(gen)
 		return
 	}
 	tree, l := p.tree, p.l
 	l.later(func() {
-		err := tree.Kill()
+		var err error
+		if tree.Alive() {
+			err = tree.Kill()
+		}
 		gone := awaitGone(l.ctx, tree)
+		awaitBurial(l.ctx, tree)
 		l.post(func() {
 			if err != nil {
 				p.tell(string(lifecycle.NoteStopping), "what it left behind: "+err.Error())

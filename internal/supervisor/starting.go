@@ -39,6 +39,7 @@ func (p *program) started(gen uint64, h *proc.Handle, err error) {
 		p.step(lifecycle.StartFailed{Gen: gen, Reason: err.Error()})
 		return
 	}
+	p.adopted = false
 	p.guard(gen, h)
 	p.step(lifecycle.Started{Gen: gen})
 }
@@ -166,6 +167,23 @@ func (p *program) handOver(log *os.File) error {
 
 func (p *program) noteOutput(text string) {
 	p.l.post(func() { p.tell("program_output", text) })
+}
+
+// burialPatience is how long a successor waits for a parent that does not bury its
+// dead: PID 1, for programs whose supervisor died.
+const burialPatience = 500 * time.Millisecond
+
+// awaitBurial waits until the number of a dead main process is free, with patience.
+func awaitBurial(ctx context.Context, tree *proc.Tree) {
+	ctx, cancel := context.WithTimeout(ctx, burialPatience)
+	defer cancel()
+	for wait := time.Millisecond; tree.Unburied(); wait = min(2*wait, 20*time.Millisecond) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
 }
 
 // awaitGone waits until nothing of the tree is left.
