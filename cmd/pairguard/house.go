@@ -122,12 +122,13 @@ func (l *launcher) launch(context.Context) error {
 	return nil
 }
 
-// failed: it has ended, and not because another one is there already.
+// failed: it has ended by itself, and not because another one is there already. One that
+// was killed is started again.
 func failed(h *proc.Handle) bool {
 	select {
 	case <-h.Done():
 		e := h.Exit()
-		return !e.Known || e.Signal != "" || e.Code != exitDone && e.Code != exitNameTaken
+		return e.Known && e.Signal == "" && e.Code != exitDone && e.Code != exitNameTaken
 	default:
 		return false
 	}

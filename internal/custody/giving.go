@@ -1,6 +1,9 @@
 package custody
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // standing is what the active one knows of its standby.
 type standing uint8
@@ -15,8 +18,9 @@ const (
 type giving struct {
 	standing standing
 	entries  map[string]*entry
-	order    []string // all keys, in the order in which they came; one that is gone leaves when the standby knows
-	queue    []string // keys to be given, the oldest first
+	order    []*entry // in the order in which they came; one that is gone leaves the entries when the standby knows
+	left     int      // of order, how many have left
+	queue    []*entry // to be given, the oldest first
 	flights  []flight // given and not acknowledged
 	seq      uint64
 	fresh    int  // keys of the snapshot that were not given yet
@@ -31,13 +35,14 @@ type entry struct {
 	item    Item
 	queued  bool
 	fresh   bool     // part of the snapshot, and not given yet
+	flying  int      // how many flights it is on
+	left    bool     // the entries
 	tickets []uint64 // for what has not been given yet
 }
 
 type flight struct {
 	seq     uint64
-	key     string
-	end     bool // EndSnapshot
+	entry   *entry // nil: EndSnapshot
 	tickets []uint64
 }
 
@@ -45,11 +50,15 @@ func newGiving(items []Item, loading bool) giving {
 	g := giving{entries: map[string]*entry{}, fenceAt: never, loading: loading}
 	for _, it := range items {
 		if !it.Gone {
-			g.entries[it.Key] = &entry{item: it}
-			g.order = append(g.order, it.Key)
+			g.add(&entry{item: it})
 		}
 	}
 	return g
+}
+
+func (g *giving) add(n *entry) {
+	g.entries[n.item.Key] = n
+	g.order = append(g.order, n)
 }
 
 func (g *giving) lack() string {
@@ -102,18 +111,15 @@ func (g *giving) do(a Action) { g.out = append(g.out, a) }
 func (g *giving) submit(s Submit) {
 	n := g.entries[s.Item.Key]
 	if n == nil {
-		n = &entry{}
-		g.entries[s.Item.Key] = n
-		g.order = append(g.order, s.Item.Key)
+		n = &entry{item: s.Item}
+		g.add(n)
 	}
 	n.item = s.Item
 	if g.standing == alone {
 		if s.Ticket != 0 {
 			g.do(Release{Ticket: s.Ticket})
 		}
-		if s.Item.Gone {
-			g.sweep()
-		}
+		g.forget(n)
 		return
 	}
 	if s.Ticket != 0 {
@@ -125,15 +131,17 @@ func (g *giving) submit(s Submit) {
 func (g *giving) enqueue(n *entry) {
 	if !n.queued {
 		n.queued = true
-		g.queue = append(g.queue, n.item.Key)
+		g.queue = append(g.queue, n)
 	}
 }
 
 // snapshot: a new standby is given everything.
 func (g *giving) snapshot() {
 	g.queue, g.fresh, g.ending, g.done = g.queue[:0], 0, false, false
-	for _, key := range g.order {
-		n := g.entries[key]
+	for _, n := range g.order {
+		if n.left {
+			continue
+		}
 		n.queued, n.fresh = false, true
 		g.fresh++
 		g.enqueue(n)
@@ -144,9 +152,9 @@ func (g *giving) snapshot() {
 // there is none.
 func (g *giving) recall() {
 	for _, f := range g.flights {
-		if !f.end {
-			n := g.entries[f.key]
-			n.tickets = append(f.tickets, n.tickets...)
+		if f.entry != nil {
+			f.entry.tickets = append(f.tickets, f.entry.tickets...)
+			f.entry.flying = 0
 		}
 	}
 	g.flights = nil
@@ -156,14 +164,13 @@ func (g *giving) recall() {
 func (g *giving) lost() {
 	g.recall()
 	g.standing, g.fenceAt, g.queue, g.done = alone, never, nil, false
-	for _, key := range g.order {
-		n := g.entries[key]
+	for _, n := range slices.Clone(g.order) {
 		for _, t := range n.tickets {
 			g.do(Release{Ticket: t})
 		}
 		n.tickets, n.queued, n.fresh = nil, false, false
+		g.forget(n)
 	}
-	g.sweep()
 }
 
 // give sends as much as the window allows.
@@ -175,59 +182,51 @@ func (g *giving) give() {
 		if g.fresh == 0 && !g.ending && !g.loading {
 			g.ending = true
 			g.seq++
-			g.flights = append(g.flights, flight{seq: g.seq, end: true})
+			g.flights = append(g.flights, flight{seq: g.seq})
 			g.do(EndSnapshot{g.seq})
 			continue
 		}
 		if len(g.queue) == 0 {
 			return
 		}
-		n := g.entries[g.queue[0]]
-		g.queue = g.queue[1:]
+		n := g.queue[0]
+		g.queue[0], g.queue = nil, g.queue[1:]
 		if n.fresh {
 			n.fresh = false
 			g.fresh--
 		}
 		g.seq++
-		g.flights = append(g.flights, flight{seq: g.seq, key: n.item.Key, tickets: n.tickets})
-		n.queued, n.tickets = false, nil
+		g.flights = append(g.flights, flight{seq: g.seq, entry: n, tickets: n.tickets})
+		n.queued, n.tickets, n.flying = false, nil, n.flying+1
 		g.do(Give{g.seq, n.item})
 	}
 }
 
 func (g *giving) acked(seq uint64) {
-	gone := false
 	for len(g.flights) > 0 && g.flights[0].seq <= seq {
 		f := g.flights[0]
-		g.flights = g.flights[1:]
-		if f.end {
+		g.flights[0], g.flights = flight{}, g.flights[1:]
+		if f.entry == nil {
 			g.done = true
 			continue
 		}
-		gone = gone || g.entries[f.key].item.Gone
+		f.entry.flying--
 		for _, t := range f.tickets {
 			g.do(Release{Ticket: t, Held: true})
 		}
-	}
-	if gone {
-		g.sweep()
+		g.forget(f.entry)
 	}
 }
 
-// sweep forgets what is gone and not on its way to anybody.
-func (g *giving) sweep() {
-	flying := map[string]bool{}
-	for _, f := range g.flights {
-		flying[f.key] = true
+// forget lets go of what is gone and not on its way to anybody.
+func (g *giving) forget(n *entry) {
+	if !n.item.Gone || n.queued || n.flying > 0 || n.left {
+		return
 	}
-	kept := g.order[:0]
-	for _, key := range g.order {
-		n := g.entries[key]
-		if n.item.Gone && !n.queued && !flying[key] {
-			delete(g.entries, key)
-			continue
-		}
-		kept = append(kept, key)
+	n.left = true
+	delete(g.entries, n.item.Key)
+	if g.left++; g.left > len(g.order)/2 {
+		g.order = slices.DeleteFunc(g.order, func(n *entry) bool { return n.left })
+		g.left = 0
 	}
-	g.order = kept
 }

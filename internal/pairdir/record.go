@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // recordVersion stands in every record; another one cannot be read.
@@ -72,13 +74,46 @@ func encodeRecord(v any, room int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := fmt.Appendf(nil, `{"version":%d,`, recordVersion)
-	b = append(b, body[1:]...)
+	return assemble(fmt.Appendf(nil, `{"version":%d,`, recordVersion), body, room)
+}
+
+// assemble is the record of a header without its end and a body.
+func assemble(header, body []byte, room int) ([]byte, error) {
+	b := append(header, body[1:]...)
 	b = append(b, '\n')
 	if len(b) > room {
 		return nil, fmt.Errorf("has %d bytes, at most %d are allowed", len(b), room)
 	}
 	return b, nil
+}
+
+// summed is how a record with a sum of its body begins.
+const summed = `{"version":1,"crc32":"`
+
+// encodeSummed is encodeRecord for a record whose file is written again: whoever
+// reads it meanwhile has to notice.
+func encodeSummed(v any, room int) ([]byte, error) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	return assemble(fmt.Appendf(nil, summed+`%08x",`, crc32.ChecksumIEEE(body)), body, room)
+}
+
+// errTorn: a record is not what was written in one piece.
+var errTorn = errors.New("its sum is wrong: it was not written in one piece, or was changed by hand")
+
+// checkSum judges a record with a sum; one without is as it is.
+func checkSum(b []byte) error {
+	rest, found := bytes.CutPrefix(bytes.TrimRight(b, "\n "), []byte(summed))
+	if !found {
+		return nil
+	}
+	sum, body, found := bytes.Cut(rest, []byte(`",`))
+	if !found || string(sum) != fmt.Sprintf("%08x", crc32.ChecksumIEEE(append([]byte{'{'}, body...))) {
+		return errTorn
+	}
+	return nil
 }
 
 // readFile returns the bytes of a record and the file they came from. Anything
@@ -120,6 +155,9 @@ func (d *Dir) load(path string, parse func([]byte) error) (found bool, err error
 	return load(path, recordRoom, parse)
 }
 
+// rereads is how often a torn record is read again: a writer may be at it.
+const rereads = 5
+
 func load(path string, room int, parse func([]byte) error) (found bool, err error) {
 	b, info, err := readFile(path, room)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -128,6 +166,12 @@ func load(path string, room int, parse func([]byte) error) (found bool, err erro
 	var bad *damage
 	if err == nil {
 		err = parse(b)
+		for again := 0; again < rereads && errors.Is(err, errTorn); again++ {
+			time.Sleep(time.Millisecond)
+			if b, info, err = readFile(path, room); err == nil {
+				err = parse(b)
+			}
+		}
 	} else if !errors.As(err, &bad) {
 		return false, fmt.Errorf("record %s: %w; make it readable or remove it", path, err)
 	}

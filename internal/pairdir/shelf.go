@@ -44,16 +44,16 @@ func (s *Shelf) Path(name, ext string) string {
 // every process, but perhaps not a power failure. A removed folder is made again.
 func (s *Shelf) Store(name, ext string, v any, lasting bool) error {
 	path := s.Path(name, ext)
-	b, err := encodeRecord(v, shelfRoom)
+	b, err := encodeSummed(v, shelfRoom)
 	if err != nil {
 		return fmt.Errorf("record %s: %w; the old one is kept", path, err)
 	}
-	err = s.dir.storeFresh(path, b, durability(lasting))
+	err = s.put(path, b, durability(lasting))
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := s.ensure(); err != nil {
 			return err
 		}
-		err = s.dir.storeFresh(path, b, durability(lasting))
+		err = s.put(path, b, durability(lasting))
 	}
 	if err != nil {
 		return fmt.Errorf("record %s: cannot be stored: %w; the old one is kept; make room on the disk or mend the folder", path, err)
@@ -61,14 +61,30 @@ func (s *Shelf) Store(name, ext string, v any, lasting bool) error {
 	return nil
 }
 
+func (s *Shelf) put(path string, b []byte, need durability) error {
+	if need == tillReboot && s.dir.storeSpare(path, b) == nil {
+		return nil
+	}
+	return s.dir.storeFresh(path, b, need)
+}
+
 // Load reads the record of name into v, a pointer, which check judges afterwards.
 // A damaged one is a *DamagedError, set aside, and found is false.
 func (s *Shelf) Load(name, ext string, v any, check func() error) (found bool, err error) {
-	return load(s.Path(name, ext), shelfRoom, func(b []byte) error { return parseRecord(b, v, check) })
+	return load(s.Path(name, ext), shelfRoom, func(b []byte) error {
+		if err := checkSum(b); err != nil {
+			return err
+		}
+		return parseRecord(b, v, check)
+	})
 }
 
 // Remove takes a record away; a missing one is success.
-func (s *Shelf) Remove(name, ext string) error { return s.dir.remove(s.Path(name, ext)) }
+func (s *Shelf) Remove(name, ext string) error {
+	path := s.Path(name, ext)
+	_ = os.Remove(sparePath(path))
+	return s.dir.remove(path)
+}
 
 // Names returns whose records with the given ending are there, sorted.
 func (s *Shelf) Names(ext string) ([]string, error) {

@@ -65,7 +65,7 @@ func TestShelfSetsDamageAside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, content := range []string{"", "{", `{"version":9,"text":"x"}`, `{"version":1,"text":"bad"}`, strings.Repeat("x", shelfRoom+1)} {
+	for _, content := range []string{"", "{", `{"version":9,"text":"x"}`, `{"version":1,"text":"bad"}`, `{"version":1,"crc32":"00000000","text":"x"}`, `{"version":1,"crc32":"`, strings.Repeat("x", shelfRoom+1)} {
 		if err := os.WriteFile(s.Path("web", ".run"), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,6 +23,10 @@ const (
 	lastWords = 2 * time.Second
 	// lockCheck is how often the lock of the active one is looked at.
 	lockCheck = 2 * time.Second
+	// progressLook is how often it is looked whether a loop that does not answer gets on.
+	progressLook = 100 * time.Millisecond
+	// busyPatience is how long a loop may work through lists without answering.
+	busyPatience = time.Minute
 )
 
 // loop is one supervisor. Its fields belong to the goroutine of run, but for those
@@ -39,6 +44,9 @@ type loop struct {
 	scribe     *scribe
 	starts     *queue
 	pump       *output.Pump
+
+	progress   atomic.Uint64 // counts what the loop has done
+	answeredAt atomic.Int64  // when it answered healthy last, since the boot
 
 	inbox   *inbox
 	ctx     context.Context // of everything that runs aside
@@ -58,6 +66,7 @@ type loop struct {
 	unborn  *os.File // the births pipe of the one before us, where it was not waited for to the end; nil: settled
 
 	programs map[string]*program // while we act
+	nextDue  time.Duration       // no program is due before; 0: none is
 	busy     int                 // requests in work that may start something
 	idleAt   time.Duration       // since when there is nothing to do; 0: there is
 	ending   bool                // no request is taken any more
@@ -120,10 +129,8 @@ func (l *loop) run(ended <-chan error) error {
 
 func (l *loop) arm() {
 	at, wanted := l.custody.Deadline()
-	for _, p := range l.programs {
-		if p.due > 0 && (!wanted || p.due < at) {
-			at, wanted = p.due, true
-		}
+	if l.nextDue > 0 && (!wanted || l.nextDue < at) {
+		at, wanted = l.nextDue, true
 	}
 	if l.idleAt > 0 && (!wanted || l.idleAt < at) {
 		at, wanted = l.idleAt, true
@@ -140,12 +147,27 @@ func (l *loop) tick() {
 	if at, ok := l.custody.Deadline(); ok && at <= now {
 		l.decide(custody.Tick{})
 	}
+	if l.nextDue > 0 && l.nextDue <= now {
+		l.tickPrograms(now)
+	}
+	l.considerEnding()
+}
+
+func (l *loop) tickPrograms(now time.Duration) {
+	l.nextDue = 0
 	for _, p := range l.programs {
 		if p.due > 0 && p.due <= now {
 			p.step(lifecycle.Tick{})
 		}
+		l.expect(p.due)
 	}
-	l.considerEnding()
+}
+
+// expect sees to it that the loop wakes up at that time; 0: it need not.
+func (l *loop) expect(due time.Duration) {
+	if due > 0 && (l.nextDue == 0 || due < l.nextDue) {
+		l.nextDue = due
+	}
 }
 
 func (l *loop) scheduleProgram(p *program) {
@@ -154,6 +176,7 @@ func (l *loop) scheduleProgram(p *program) {
 		at = 0
 	}
 	p.due = at
+	l.expect(at)
 }
 
 // finish writes and answers what has been promised. Everything else ends with the
@@ -224,23 +247,38 @@ func older(a, b proc.ID) bool {
 	return a.Start < b.Start || a.Start == b.Start && a.PID < b.PID
 }
 
-// healthy answers when the loop does. It is asked once a heartbeat, so that what has
-// to be looked at now and then is looked at here, without a timer of its own.
+// healthy answers when the loop does, or when it works through a list: a thousand
+// programs are defined or taken over at once, each with files to be made. It is asked
+// once a heartbeat, so that what has to be looked at now and then is looked at here,
+// without a timer of its own.
 func (l *loop) healthy(ctx context.Context) error {
 	answered := make(chan struct{})
+	before := l.progress.Load()
 	l.post(func() {
 		l.checkLock()
+		l.answeredAt.Store(int64(l.now()))
 		close(answered)
 	})
-	select {
-	case <-answered:
-		return nil
-	case <-l.ctx.Done():
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	look := time.NewTicker(progressLook)
+	defer look.Stop()
+	for {
+		select {
+		case <-answered:
+			return nil
+		case <-l.ctx.Done():
+			return nil
+		case <-look.C:
+			if l.progress.Load() != before && l.now()-time.Duration(l.answeredAt.Load()) < busyPatience {
+				return nil
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }
+
+// proceed says that one more thing of a list is done.
+func (l *loop) proceed() { l.progress.Add(1) }
 
 // next does fn now, or, from within something that is being done, when everything has
 // been done that was on the agenda before. So what goes to the standby goes in the
@@ -254,6 +292,7 @@ func (l *loop) next(fn func()) {
 	for len(l.agenda) > 0 {
 		fn, l.agenda = l.agenda[0], l.agenda[1:]
 		fn()
+		l.proceed()
 	}
 	l.working, l.agenda = false, nil
 }
@@ -366,7 +405,10 @@ func (l *loop) considerEnding() {
 	}
 	idle := l.busy == 0
 	for _, p := range l.programs {
-		idle = idle && !p.record().Live() && !p.leaving
+		if p.record().Live() || p.leaving {
+			idle = false
+			break
+		}
 	}
 	switch {
 	case !idle:

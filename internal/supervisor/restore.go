@@ -25,6 +25,7 @@ func (l *loop) restore(a custody.Act) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(programs)) {
 		l.takeOver(programs[name], fromDisk[name], lost)
+		l.proceed()
 	}
 }
 

@@ -89,14 +89,16 @@ func newLoop(cfg Config) (*loop, error) {
 	}
 	sum := sha256.Sum256([]byte(dir.Path()))
 	ctx, cancel := context.WithCancel(context.Background())
-	return &loop{
+	l := &loop{
 		cfg: cfg, dir: dir, shelf: shelf, me: self, boot: self.BootID, name: name, peer: peer,
 		groupName: "pairguard-" + hex.EncodeToString(sum[:6]),
 		journal:   journal, pump: pump, scribe: newScribe(shelf), starts: newQueue(),
 		inbox: newInbox(), ctx: ctx, cancel: cancel,
 		custody: custody.New(), tickets: map[uint64]func(held bool){}, programs: map[string]*program{},
 		since: time.Now(),
-	}, nil
+	}
+	l.answeredAt.Store(int64(l.now()))
+	return l, nil
 }
 
 // Offline says what is known of the programs of a folder in which no supervisor

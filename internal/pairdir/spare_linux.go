@@ -1,0 +1,40 @@
+package pairdir
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Relies on flock(2) and on RENAME_EXCHANGE.
+
+// openSpare opens the spare file of a record for this writer alone, and makes it when
+// there is none. Another writer is one that lost its lock, or that hangs in a call: it
+// has the file that it has opened, which may be the record itself by now.
+func openSpare(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("another process writes it: %w", err)
+	}
+	mine, err := f.Stat()
+	if err == nil {
+		var now os.FileInfo
+		if now, err = os.Lstat(path); err == nil && !(os.SameFile(mine, now) && mine.Mode().IsRegular()) {
+			err = errors.New("it has just become the record")
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	if mine.Size() == 0 {
+		keepRights(f)
+	}
+	return f, nil
+}
