@@ -93,9 +93,12 @@ const summed = `{"version":1,"crc32":"`
 // encodeSummed is encodeRecord for a record whose file is written again: whoever
 // reads it meanwhile has to notice.
 func encodeSummed(v any, room int) ([]byte, error) {
-	body, err := json.Marshal(v)
-	if err != nil {
-		return nil, err
+	body, encoded := v.(json.RawMessage)
+	if !encoded {
+		var err error
+		if body, err = json.Marshal(v); err != nil {
+			return nil, err
+		}
 	}
 	return assemble(fmt.Appendf(nil, summed+`%08x",`, crc32.ChecksumIEEE(body)), body, room)
 }

@@ -41,7 +41,8 @@ func (s *Shelf) Path(name, ext string) string {
 
 // Store puts the record v of name in place in one step; after an error the old one
 // is as it was. lasting: it is on the disk when Store returns; otherwise it outlives
-// every process, but perhaps not a power failure. A removed folder is made again.
+// every process, but perhaps not a power failure. A removed folder is made again. A v
+// of type json.RawMessage is stored as it is, and must be an object.
 func (s *Shelf) Store(name, ext string, v any, lasting bool) error {
 	path := s.Path(name, ext)
 	b, err := encodeSummed(v, shelfRoom)

@@ -162,7 +162,22 @@ func makeCgroup(path string) error {
 	return fmt.Errorf("%s is removed again and again", parent)
 }
 
+// usableParents are those in which a cgroup was usable: all others are like it.
+var usableParents sync.Map
+
 func usableCgroup(path string) error {
+	parent := filepath.Dir(path)
+	if _, known := usableParents.Load(parent); known {
+		return nil
+	}
+	err := checkCgroup(path)
+	if err == nil {
+		usableParents.Store(parent, struct{}{})
+	}
+	return err
+}
+
+func checkCgroup(path string) error {
 	if err := unix.Access(filepath.Join(path, "cgroup.kill"), unix.W_OK); err != nil {
 		return fmt.Errorf("%s: no cgroup.kill (Linux 5.14 has it): %w", path, err)
 	}

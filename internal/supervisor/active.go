@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -296,7 +295,7 @@ func (k *link) send(p parcel, files []*os.File) {
 	k.mu.Lock()
 	closed := k.closed
 	if !closed {
-		k.queue = append(k.queue, outgoing{encode(p), files})
+		k.queue = append(k.queue, outgoing{p.encode(), files})
 	}
 	k.mu.Unlock()
 	if closed {
@@ -356,11 +355,11 @@ func (k *link) write() {
 func (k *link) read() {
 	for {
 		b, files, err := k.conn.Receive()
-		closeAll(files)
 		var p parcel
 		if err == nil {
-			err = json.Unmarshal(b, &p)
+			p, err = parseParcel(b, files)
 		}
+		closeAll(files)
 		if err != nil {
 			k.l.debug("custody link: cannot receive", "error", err)
 			k.l.post(k.cut)

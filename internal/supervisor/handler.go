@@ -235,7 +235,7 @@ func (t *task) define(p *program) {
 		p.l.recordStored(err)
 		p.l.post(t.finished)
 	})
-	p.l.submit(custody.Item{Key: definitionItem + p.def.Name, Body: encode(record)}, func(bool) { t.finished() })
+	p.giveDefinition(func(bool) { t.finished() })
 }
 
 // Run is control.Handler's.

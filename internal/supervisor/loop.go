@@ -47,6 +47,8 @@ type loop struct {
 
 	progress   atomic.Uint64 // counts what the loop has done
 	answeredAt atomic.Int64  // when it answered healthy last, since the boot
+	lookedAt   uint64        // progress at the last heartbeat
+	unrested   uint64        // what was done since the last Rest
 
 	inbox   *inbox
 	ctx     context.Context // of everything that runs aside
@@ -66,6 +68,7 @@ type loop struct {
 	unborn  *os.File // the births pipe of the one before us, where it was not waited for to the end; nil: settled
 
 	programs map[string]*program // while we act
+	environs map[string]*environ // by their sums, those that programs have
 	nextDue  time.Duration       // no program is due before; 0: none is
 	busy     int                 // requests in work that may start something
 	idleAt   time.Duration       // since when there is nothing to do; 0: there is
@@ -113,6 +116,7 @@ func (l *loop) run(ended <-chan error) error {
 			for _, fn := range l.inbox.take() {
 				fn()
 			}
+			l.standby.sendAck()
 		case <-l.timer.C:
 			l.tick()
 		case err := <-ended:
@@ -256,6 +260,7 @@ func (l *loop) healthy(ctx context.Context) error {
 	before := l.progress.Load()
 	l.post(func() {
 		l.checkLock()
+		l.considerRest()
 		l.answeredAt.Store(int64(l.now()))
 		close(answered)
 	})
@@ -274,6 +279,21 @@ func (l *loop) healthy(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+}
+
+// Between two heartbeats much, and next to nothing, is done.
+const muchDone, littleDone = 2000, 20
+
+// considerRest calls Rest at the end of a burst.
+func (l *loop) considerRest() {
+	done := l.progress.Load()
+	since := done - l.lookedAt
+	l.lookedAt = done
+	l.unrested += since
+	if l.unrested > muchDone && since < littleDone && l.cfg.Rest != nil {
+		l.unrested = 0
+		l.later(l.cfg.Rest)
 	}
 }
 

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"time"
@@ -27,6 +28,10 @@ type program struct {
 	tree    *proc.Tree   // of that; nil: none
 	group   *proc.Cgroup // of this life; nil: there is none to be had
 	adopted bool
+
+	environ  *environ // nil: it inherits nothing
+	outdated *environ // that of the definition that the standby has; nil: the same
+	handed   bool     // the standby was told of a main process
 
 	stream    *output.Stream // nil: there is no output yet
 	pipe, log *os.File       // what stream works with; it closes them
@@ -108,6 +113,7 @@ func (p *program) publish(actions []lifecycle.Action) {
 	if next.Record.Phase == lifecycle.Idle {
 		next.Process, next.Known, next.Cgroup = nil, nil, ""
 		p.dropGroup()
+		p.takeBack()
 	}
 	if next.equal(p.run) && intent == 0 {
 		return
@@ -128,14 +134,23 @@ func (p *program) publish(actions []lifecycle.Action) {
 // program down while there is a standby.
 func (p *program) store(intent uint64) {
 	item := custody.Item{Key: runItem + p.def.Name, Body: encode(p.run)}
+	record := json.RawMessage(item.Body)
 	if intent == 0 {
-		p.l.scribe.store(p.def.Name, runExt, p.run, false, p.l.recordStored)
+		p.l.scribe.store(p.def.Name, runExt, record, false, p.l.recordStored)
 		p.l.submit(item, nil)
 		return
 	}
 	k := &keeping{p: p, gen: intent}
-	p.l.scribe.store(p.def.Name, runExt, p.run, false, func(err error) { p.l.post(func() { k.onDisk(err) }) })
+	p.l.scribe.store(p.def.Name, runExt, record, false, func(err error) { p.l.post(func() { k.onDisk(err) }) })
 	p.l.submit(item, k.inCustody)
+}
+
+// takeBack tells the standby that there is no main process.
+func (p *program) takeBack() {
+	if p.handed && p.handle == nil {
+		p.handed = false
+		p.l.submit(custody.Item{Key: processItem + p.def.Name, Gone: true}, nil)
+	}
 }
 
 // keeping is one intent on its way to those who may have to know of it.
@@ -275,8 +290,7 @@ func (p *program) letGo() {
 		p.tree = nil
 	}
 	if p.handle != nil {
-		p.l.submit(custody.Item{Key: processItem + p.def.Name, Gone: true}, nil)
-		p.handle.Close()
+		p.handle.Close() // the standby gets the next one in its place, or is told in publish
 		p.handle = nil
 	}
 	p.dropGroup()
@@ -311,6 +325,7 @@ func (p *program) guard(gen uint64, h *proc.Handle) {
 	} else {
 		p.tell(string(lifecycle.NoteStarted), "what it starts cannot be followed: "+err.Error())
 	}
+	p.handed = true
 	p.l.submit(custody.Item{Key: processItem + p.def.Name, Body: encode(processRecord{Generation: gen}), Files: 1}, nil)
 	h.OnDone(func() { p.l.post(func() { p.ended(gen, h) }) })
 }

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -13,7 +14,8 @@ import (
 const (
 	listenersKey   = "listeners"   // 2 descriptors: of the control socket, of the custody socket
 	birthsKey      = "births"      // 1: the read end of the birth pipe
-	definitionItem = "definition/" // 0: a control.Definition
+	environItem    = "environ/"    // 0: variables that programs have inherited; it ends with their sum
+	definitionItem = "definition/" // 0: a definitionRecord
 	runItem        = "run/"        // 0: a runRecord
 	processItem    = "process/"    // 1: the handle of the process that the body, a processRecord, names
 	outputItem     = "output/"     // 2: the read end of the output pipe, the log
@@ -24,17 +26,20 @@ type processRecord struct {
 	Generation uint64 `json:"generation"`
 }
 
-// parcel is one record on the custody link. The active one sends items and the end
-// of the snapshot; the standby one acknowledges.
+// parcel is one record on the custody link: its head as a line of JSON, then Body as it
+// is. The active one sends items and the end of the snapshot; the standby one
+// acknowledges.
 type parcel struct {
-	Kind string          `json:"kind"` // item, end or ack
-	Seq  uint64          `json:"seq"`
-	Key  string          `json:"key,omitempty"`
-	Gone bool            `json:"gone,omitempty"`
-	Body json.RawMessage `json:"body,omitempty"`
+	Kind string `json:"kind"` // item, end or ack
+	Seq  uint64 `json:"seq"`
+	Key  string `json:"key,omitempty"`
+	Gone bool   `json:"gone,omitempty"`
 	// Files is how many descriptors come along: one that got lost on the way is noticed.
-	Files int `json:"files,omitempty"`
+	Files int    `json:"files,omitempty"`
+	Body  []byte `json:"-"`
 }
+
+func (p parcel) encode() []byte { return append(append(encode(p), '\n'), p.Body...) }
 
 const (
 	itemParcel = "item"
@@ -54,7 +59,9 @@ func itemOf(seq uint64, i custody.Item) parcel {
 // parseParcel checks what came over the link; files are closed when it is refused.
 func parseParcel(b []byte, files []*os.File) (parcel, error) {
 	var p parcel
-	err := json.Unmarshal(b, &p)
+	head, body, _ := bytes.Cut(b, []byte{'\n'})
+	err := json.Unmarshal(head, &p)
+	p.Body = bytes.Clone(body)
 	if err == nil && p.Files != len(files) {
 		err = fmt.Errorf("%d descriptors came instead of %d: are descriptors used up?", len(files), p.Files)
 	}

@@ -21,33 +21,20 @@ func (l *loop) newProgram(def control.Definition, request string) *program {
 	p.run.BootID = l.boot
 	p.share()
 	l.programs[def.Name] = p
-	l.submit(custody.Item{
-		Key:  definitionItem + def.Name,
-		Body: encode(definitionRecord{BootID: l.boot, Request: request, Definition: def}),
-	}, nil)
+	p.giveDefinition(nil)
 	return p
 }
 
-// share keeps one copy of what programs have inherited from the same shell.
-func (p *program) share() {
-	for _, other := range p.l.programs {
-		if len(other.def.Inherit) > 0 && sameStrings(other.def.Inherit, p.def.Inherit) {
-			p.def.Inherit = other.def.Inherit
-			return
-		}
+// giveDefinition tells the standby what the program is; held, which may be nil, is
+// called when it knows.
+func (p *program) giveDefinition(held func(bool)) {
+	d := definitionRecord{BootID: p.l.boot, Request: p.request, Definition: p.def}
+	if p.environ != nil {
+		d.Definition.Inherit, d.Environ = nil, p.environ.sum
 	}
-}
-
-func sameStrings(a, b []string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
+	p.l.submit(custody.Item{Key: definitionItem + p.def.Name, Body: encode(d)}, held)
+	p.outdated.release()
+	p.outdated = nil
 }
 
 // mayDefine refuses a name that a member of a pair has: stop and hold would not know
@@ -104,6 +91,8 @@ func (l *loop) remove(p *program) {
 	for _, kind := range []string{definitionItem, runItem, processItem, outputItem} {
 		l.submit(custody.Item{Key: kind + name, Gone: true}, nil)
 	}
+	p.environ.release()
+	p.outdated.release()
 }
 
 // drained calls tell when everything that was printed until now is in the log.

@@ -31,14 +31,17 @@ func (l *loop) restore(a custody.Act) {
 
 // copied reads what was in custody.
 func (l *loop) copied(items []custody.Item) map[string]*saved {
-	programs := map[string]*saved{}
+	programs, inherited := map[string]*saved{}, inheritedOf(items)
 	for _, it := range items {
 		name, ok := strings.CutPrefix(it.Key, definitionItem)
 		if !ok || it.Gone {
 			continue
 		}
 		var d definitionRecord
-		if err := json.Unmarshal(it.Body, &d); err != nil || d.Definition.Validate() != nil {
+		err := json.Unmarshal(it.Body, &d)
+		list, known := inherited[d.Environ]
+		d.Definition.Inherit = list
+		if err != nil || d.Environ != "" && !known || d.Definition.Validate() != nil {
 			l.tell("supervisor_failed", "the copy of "+name+" cannot be read: its definition on the disk counts")
 			continue
 		}
@@ -92,7 +95,7 @@ func (l *loop) takeOver(s *saved, fromDisk bool, lost *leftovers) {
 	if files := l.standby.take(outputItem + name); len(files) == 2 {
 		p.pipe, p.log = files[0], files[1]
 	}
-	handle := l.standby.takeProcess(name)
+	handle := l.standby.takeProcess(name, s.run.Record.Generation)
 	if s.run.Record.State == "" { // it was never started, or its record is lost
 		p.machine = lifecycle.New(policyOf(&s.definition), rand.Float64)
 		p.lookForLost()

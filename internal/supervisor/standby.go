@@ -38,8 +38,15 @@ type standby struct {
 	held   map[string][]*os.File
 	// processes are the handles of programs, from birth: a death between two
 	// supervisors is seen, and how it came about.
-	processes map[string]*proc.Handle
-	over      bool // the link has ended
+	processes map[string]keptProcess
+	unacked   uint64 // what we have and have not acknowledged yet; 0: nothing
+	over      bool   // the link has ended
+}
+
+// keptProcess is the main process of one life of a program.
+type keptProcess struct {
+	*proc.Handle
+	generation uint64
 }
 
 // joining is what a standby says of itself.
@@ -53,11 +60,11 @@ func (l *loop) dial() {
 	if l.standby != nil {
 		l.standby.drop()
 	}
-	s := &standby{l: l, held: map[string][]*os.File{}, processes: map[string]*proc.Handle{}}
+	s := &standby{l: l, held: map[string][]*os.File{}, processes: map[string]keptProcess{}}
 	l.standby = s
 	hello := parcel{Kind: joinParcel, Body: encode(joining{Generation: l.member.Status().Generation, Since: l.since})}
 	l.later(func() {
-		conn, handle, err := l.reachActive(encode(hello))
+		conn, handle, err := l.reachActive(hello.encode())
 		if !l.post(func() { s.dialed(conn, handle, err) }) && err == nil {
 			conn.Close()
 			handle.Close()
@@ -166,14 +173,12 @@ func (s *standby) keep(p parcel, files []*os.File) {
 	closeAll(s.held[p.Key])
 	delete(s.held, p.Key)
 	if name, ok := strings.CutPrefix(p.Key, processItem); ok {
-		if old := s.processes[name]; old != nil {
+		if old, known := s.processes[name]; known {
 			old.Close()
 			delete(s.processes, name)
 		}
 		if len(files) == 1 {
-			if h, err := proc.FromFile(files[0]); err == nil {
-				s.processes[name] = h
-			}
+			s.keepProcess(name, p.Body, files[0])
 		}
 		return
 	}
@@ -182,11 +187,29 @@ func (s *standby) keep(p parcel, files []*os.File) {
 	}
 }
 
-func (s *standby) ack(seq uint64) {
-	if s.over {
+func (s *standby) keepProcess(name string, body []byte, file *os.File) {
+	h, err := proc.FromFile(file)
+	if err != nil {
 		return
 	}
-	if err := s.conn.Send(encode(parcel{Kind: ackParcel, Seq: seq})); err != nil {
+	var r processRecord
+	if json.Unmarshal(body, &r) != nil {
+		h.Close()
+		return
+	}
+	s.processes[name] = keptProcess{h, r.Generation}
+}
+
+// ack acknowledges everything up to seq, when what has come with it has been taken, too.
+func (s *standby) ack(seq uint64) { s.unacked = seq }
+
+func (s *standby) sendAck() {
+	if s == nil || s.over || s.unacked == 0 {
+		return
+	}
+	seq := s.unacked
+	s.unacked = 0
+	if err := s.conn.Send(parcel{Kind: ackParcel, Seq: seq}.encode()); err != nil {
 		s.l.debug("cannot acknowledge", "error", err)
 		s.linkEnded()
 	}
@@ -202,13 +225,18 @@ func (s *standby) take(key string) []*os.File {
 	return files
 }
 
-func (s *standby) takeProcess(name string) *proc.Handle {
+// takeProcess hands over the main process of that life; nil: it is not here.
+func (s *standby) takeProcess(name string, generation uint64) *proc.Handle {
 	if s == nil {
 		return nil
 	}
-	h := s.processes[name]
+	p, known := s.processes[name]
 	delete(s.processes, name)
-	return h
+	if known && p.generation != generation {
+		p.Close()
+		return nil
+	}
+	return p.Handle
 }
 
 // drop gives everything back.

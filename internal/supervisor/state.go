@@ -24,6 +24,9 @@ type definitionRecord struct {
 	BootID     string             `json:"boot_id"` // a program is forgotten when the machine starts anew
 	Request    string             `json:"request,omitempty"`
 	Definition control.Definition `json:"definition"`
+	// Environ is the sum of Definition.Inherit, which is not there then: in custody
+	// programs share it.
+	Environ string `json:"environ,omitempty"`
 }
 
 // runRecord is what a successor has to know of a program beyond its definition:

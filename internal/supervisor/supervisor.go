@@ -24,6 +24,9 @@ type Config struct {
 	// Command starts the peer; its executable is resolved by Run.
 	Command []string
 	Logger  *slog.Logger // nil: nothing is logged
+	// Rest, when not nil, is called when it is quiet after much was done: for memory that
+	// is not needed any more.
+	Rest func()
 }
 
 // Run is one of the two supervisors of a folder, until it leaves (ctx ends), or no
@@ -94,7 +97,7 @@ func newLoop(cfg Config) (*loop, error) {
 		groupName: "pairguard-" + hex.EncodeToString(sum[:6]),
 		journal:   journal, pump: pump, scribe: newScribe(shelf), starts: newQueue(),
 		inbox: newInbox(), ctx: ctx, cancel: cancel,
-		custody: custody.New(), tickets: map[uint64]func(held bool){}, programs: map[string]*program{},
+		custody: custody.New(), tickets: map[uint64]func(held bool){}, programs: map[string]*program{}, environs: map[string]*environ{},
 		since: time.Now(),
 	}
 	l.answeredAt.Store(int64(l.now()))
