@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,9 +18,12 @@ import (
 // unpopulated when the last process in it, or below it, has given back its memory
 // and files; it need not be reaped.
 
-// Cgroup is a cgroup v2 of its own for one program. It is a path and no more, so
-// that it costs no descriptor. Its methods are safe for concurrent use.
-type Cgroup struct{ path string }
+// Cgroup is a cgroup v2 of its own for one program. It costs no descriptor. Its
+// methods are safe for concurrent use.
+type Cgroup struct {
+	path string
+	used atomic.Bool // everything in it was killed once, or that is not known
+}
 
 // MakeCgroup makes the cgroup called name, below one called group that all
 // programs of one folder share, inside the cgroup of this process or, when that
@@ -39,9 +43,11 @@ func MakeCgroup(group, name string) (*Cgroup, error) {
 	for _, place := range places {
 		// The prefixes keep names apart from the kernel's own files in there.
 		path := filepath.Join(place, "pairguard-"+group, "program-"+name)
-		err := makeCgroup(path)
+		made, err := makeCgroup(path)
 		if err == nil {
-			return &Cgroup{path}, nil
+			c := &Cgroup{path: path}
+			c.used.Store(!made)
+			return c, nil
 		}
 		failed = append(failed, err)
 		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) {
@@ -60,8 +66,14 @@ func OpenCgroup(path string) (*Cgroup, error) {
 	if st.Type != unix.CGROUP2_SUPER_MAGIC {
 		return nil, fmt.Errorf("%q is not a cgroup", path)
 	}
-	return &Cgroup{path}, nil
+	c := &Cgroup{path: path}
+	c.used.Store(true)
+	return c, nil
 }
+
+// Fresh reports whether processes can be started in it for sure: MakeCgroup made it,
+// and Kill was not called. What is left in it lives on, so ask Populated first.
+func (c *Cgroup) Fresh() bool { return !c.used.Load() }
 
 // Path is where the cgroup is in the file system; it is the same for all processes
 // that see the same mounts.
@@ -82,6 +94,7 @@ func (c *Cgroup) Open() (*os.File, error) {
 // forked right now, and what is frozen. It does not wait; nil when the cgroup is
 // gone.
 func (c *Cgroup) Kill() error {
+	c.used.Store(true)
 	err := writeControl(filepath.Join(c.path, "cgroup.kill"), "1")
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) {
 		if _, gone := os.Stat(c.path); errors.Is(gone, os.ErrNotExist) {
@@ -139,12 +152,13 @@ func removeCgroups(path string) error {
 	return &os.PathError{Op: "remove cgroup", Path: path, Err: err}
 }
 
-// makeCgroup makes one that processes can be born in, or leaves nothing.
-func makeCgroup(path string) error {
+// makeCgroup makes one that processes can be born in, or leaves nothing; made is false
+// when it was there.
+func makeCgroup(path string) (made bool, err error) {
 	parent := filepath.Dir(path)
 	for range 3 { // another may remove the empty parent between the two
 		if err := unix.Mkdir(parent, 0o755); err != nil && err != unix.EEXIST {
-			return &os.PathError{Op: "make cgroup", Path: parent, Err: err}
+			return false, &os.PathError{Op: "make cgroup", Path: parent, Err: err}
 		}
 		err := unix.Mkdir(path, 0o755)
 		if err == unix.ENOENT {
@@ -152,14 +166,15 @@ func makeCgroup(path string) error {
 		}
 		if err != nil && err != unix.EEXIST {
 			_ = unix.Rmdir(parent)
-			return &os.PathError{Op: "make cgroup", Path: path, Err: err}
+			return false, &os.PathError{Op: "make cgroup", Path: path, Err: err}
 		}
+		made = err == nil
 		if err = usableCgroup(path); err != nil {
-			_ = (&Cgroup{path}).Remove()
+			_ = (&Cgroup{path: path}).Remove()
 		}
-		return err
+		return made, err
 	}
-	return fmt.Errorf("%s is removed again and again", parent)
+	return false, fmt.Errorf("%s is removed again and again", parent)
 }
 
 // usableParents are those in which a cgroup was usable: all others are like it.

@@ -66,6 +66,9 @@ func MakeCgroup(group, name string) (*Cgroup, error) { return nil, linuxOnly("a 
 // OpenCgroup returns ErrNotSupported.
 func OpenCgroup(path string) (*Cgroup, error) { return nil, linuxOnly("a cgroup") }
 
+// Fresh says no: there are no cgroups.
+func (c *Cgroup) Fresh() bool { return false }
+
 // Path returns nothing.
 func (c *Cgroup) Path() string { return "" }
 

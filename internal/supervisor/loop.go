@@ -96,6 +96,13 @@ func (l *loop) post(fn func()) bool {
 	return true
 }
 
+// hurry is post for what goes before everything else: see inbox.
+func (l *loop) hurry(fn func()) {
+	if l.ctx.Err() == nil {
+		l.inbox.hurry(fn)
+	}
+}
+
 // later runs what may take its time.
 func (l *loop) later(fn func()) { go fn() }
 
@@ -258,7 +265,7 @@ func older(a, b proc.ID) bool {
 func (l *loop) healthy(ctx context.Context) error {
 	answered := make(chan struct{})
 	before := l.progress.Load()
-	l.post(func() {
+	l.hurry(func() {
 		l.checkLock()
 		l.considerRest()
 		l.answeredAt.Store(int64(l.now()))

@@ -141,7 +141,7 @@ func (p *program) store(intent uint64) {
 		return
 	}
 	k := &keeping{p: p, gen: intent}
-	p.l.scribe.store(p.def.Name, runExt, record, false, func(err error) { p.l.post(func() { k.onDisk(err) }) })
+	p.l.scribe.store(p.def.Name, runExt, record, false, func(err error) { p.l.hurry(func() { k.onDisk(err) }) })
 	p.l.submit(item, k.inCustody)
 }
 
@@ -293,13 +293,19 @@ func (p *program) letGo() {
 		p.handle.Close() // the standby gets the next one in its place, or is told in publish
 		p.handle = nil
 	}
-	p.dropGroup()
+	if p.group != nil && !p.group.Fresh() {
+		p.dropGroup()
+	}
 }
 
-// newGroup makes a cgroup for one life, since one in which everything was killed once
-// cannot be used again: Linux 6.14 and later kill whatever is started into it. Without
-// one its process group and its descendants are ended: docs/programs.md.
+// newGroup is the cgroup of the next life, that of the one before where it can be. One
+// in which everything was killed once cannot be used again: Linux 6.14 and later kill
+// whatever is started into it. Without a cgroup its process group and its descendants
+// are ended: docs/programs.md.
 func (p *program) newGroup(gen uint64) (path string) {
+	if p.group != nil && p.group.Fresh() {
+		return p.group.Path()
+	}
 	p.dropGroup()
 	group, err := proc.MakeCgroup(p.l.groupName, fmt.Sprintf("%s.%d", p.def.Name, gen))
 	if err != nil {
