@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // Relies on cgroup-v2.rst: cgroup.kill (Linux 5.14), cgroup.events, cgroup.type,
+// usage_usec of cpu.stat, which needs no controller,
 // and clone3 (5.3; containers may forbid it) to be born in a cgroup. A cgroup is
 // unpopulated when the last process in it, or below it, has given back its memory
 // and files; it need not be reaped.
@@ -116,6 +119,21 @@ func (c *Cgroup) Populated() (bool, error) {
 		return false, fmt.Errorf("cannot tell whether anything lives in %s: %w", c.path, err)
 	}
 	return !bytes.Contains(events, []byte("populated 0")), nil
+}
+
+// Usage is the processor time that everything in the cgroup has had so far, also what
+// is dead: when it has grown, something ran there.
+func (c *Cgroup) Usage() (time.Duration, error) {
+	var buf [1024]byte
+	stat, err := readShort(filepath.Join(c.path, "cpu.stat"), buf[:])
+	if err != nil {
+		return 0, fmt.Errorf("cannot tell whether anything ran in %s: %w", c.path, err)
+	}
+	us, err := strconv.ParseInt(string(statusField(stat, "usage_usec ")), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("cannot tell whether anything ran in %s: %w", c.path, err)
+	}
+	return time.Duration(us) * time.Microsecond, nil
 }
 
 // Remove removes the cgroup and what the program has made below it, and the one of

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"time"
 )
 
 // What supervisors need beyond Start is written for Linux alone yet: everything
@@ -65,6 +66,9 @@ func MakeCgroup(group, name string) (*Cgroup, error) { return nil, linuxOnly("a 
 
 // OpenCgroup returns ErrNotSupported.
 func OpenCgroup(path string) (*Cgroup, error) { return nil, linuxOnly("a cgroup") }
+
+// Usage returns ErrNotSupported.
+func (c *Cgroup) Usage() (time.Duration, error) { return 0, linuxOnly("a cgroup") }
 
 // Fresh says no: there are no cgroups.
 func (c *Cgroup) Fresh() bool { return false }

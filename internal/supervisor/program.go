@@ -103,7 +103,7 @@ func (p *program) publish(actions []lifecycle.Action) {
 			intent = keep.Gen
 			next.Token, next.Process, next.Known = p.newToken(intent), nil, nil
 			p.killed = false
-			next.Cgroup = p.newGroup(intent)
+			next.Cgroup, next.Before = p.newGroup(intent)
 		}
 	}
 	if p.handle != nil && next.Record.Phase != lifecycle.Birth {
@@ -111,7 +111,7 @@ func (p *program) publish(actions []lifecycle.Action) {
 		next.Process = &id
 	}
 	if next.Record.Phase == lifecycle.Idle {
-		next.Process, next.Known, next.Cgroup = nil, nil, ""
+		next.Process, next.Known, next.Cgroup, next.Before = nil, nil, "", 0
 		p.dropGroup()
 		p.takeBack()
 	}
@@ -302,17 +302,20 @@ func (p *program) letGo() {
 // in which everything was killed once cannot be used again: Linux 6.14 and later kill
 // whatever is started into it. Without a cgroup its process group and its descendants
 // are ended: docs/programs.md.
-func (p *program) newGroup(gen uint64) (path string) {
+func (p *program) newGroup(gen uint64) (path string, before time.Duration) {
 	if p.group != nil && p.group.Fresh() {
-		return p.group.Path()
+		if before, err := p.group.Usage(); err == nil {
+			return p.group.Path(), before
+		}
 	}
 	p.dropGroup()
 	group, err := proc.MakeCgroup(p.l.groupName, fmt.Sprintf("%s.%d", p.def.Name, gen))
 	if err != nil {
-		return ""
+		return "", 0
 	}
 	p.group = group
-	return group.Path()
+	before, _ = group.Usage() // what cannot be read says nothing later either
+	return group.Path(), before
 }
 
 func (p *program) dropGroup() {

@@ -264,14 +264,21 @@ func (p *program) resolved(gen uint64, main *proc.Handle, traces bool, err error
 		p.guard(gen, main)
 		p.step(lifecycle.Resolved{Gen: gen, Found: true})
 	default:
-		ran := traces
-		if p.group != nil {
-			if populated, err := p.group.Populated(); err == nil && populated {
-				ran = true
-			}
-		}
-		p.step(lifecycle.Resolved{Gen: gen, Ran: ran})
+		p.step(lifecycle.Resolved{Gen: gen, Ran: traces || p.ranInGroup()})
 	}
+}
+
+// ranInGroup reports whether the newest start came as far as its cgroup, whatever has
+// become of it.
+func (p *program) ranInGroup() bool {
+	if p.group == nil {
+		return false
+	}
+	if populated, err := p.group.Populated(); err == nil && populated {
+		return true
+	}
+	used, err := p.group.Usage()
+	return err == nil && used > p.run.Before
 }
 
 // chooseMain returns the oldest that leads its session, as what we start does, and

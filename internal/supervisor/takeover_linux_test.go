@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/pairguard/pairguard/internal/control"
+	"github.com/pairguard/pairguard/internal/lifecycle"
+	"github.com/pairguard/pairguard/internal/pairdir"
 )
 
 func TestRunStopDown(t *testing.T) {
@@ -119,6 +121,45 @@ func TestHungSupervisors(t *testing.T) {
 	}
 }
 
+// TestJobThatRanIsNotRunAgain: all that is left of the start of a job is its cgroup, as
+// when it has ended and both supervisors died before the disk knew that it had begun.
+func TestJobThatRanIsNotRunAgain(t *testing.T) {
+	s := newStage(t)
+	def := s.define("job", "wait")
+	def.Restart = control.RestartNo
+	job := s.run(def).PID
+	st := s.awaitGuarded()
+	s.await("its start on the disk", func() bool {
+		st, err := Offline(s.dir)
+		must(t, err)
+		return len(st.Programs) == 1 && st.Programs[0].State == "RUNNING"
+	})
+	for _, one := range st.Supervisors {
+		must(t, syscall.Kill(one.PID, syscall.SIGKILL))
+	}
+	s.await("the death of both", func() bool { return s.holder(control.First) == 0 && s.holder(control.Second) == 0 })
+	must(t, syscall.Kill(job, syscall.SIGKILL))
+	s.await("its death", func() bool { return !alive(job) })
+
+	dir, err := pairdir.Open(s.dir)
+	must(t, err)
+	shelf, err := dir.Shelf(shelfName)
+	must(t, err)
+	var r runRecord
+	found, err := shelf.Load("job", runExt, &r, func() error { return nil })
+	must(t, err)
+	if !found || r.Cgroup == "" {
+		t.Skip("no cgroup can be made here")
+	}
+	r.Record.State, r.Record.Phase, r.Process = lifecycle.Starting, lifecycle.Birth, nil
+	must(t, shelf.Store("job", runExt, r, false))
+
+	s.await("its end to be known", func() bool { return s.program("job").State == "EXITED" })
+	if p := s.program("job"); p.Generation != 1 || p.LastExit == nil || p.LastExit.Code != nil || p.LastExit.Signal != nil {
+		t.Fatalf("it was run again, or its exit is known: %+v", p)
+	}
+}
+
 // TestManyEndedWhileNobodyActed: the ends of more programs than any queue has room for
 // are told at once, by the loop to itself.
 func TestManyEndedWhileNobodyActed(t *testing.T) {
@@ -134,6 +175,17 @@ func TestManyEndedWhileNobodyActed(t *testing.T) {
 	_, err := s.call.Up(s.context(), up)
 	must(t, err)
 	st := s.awaitGuarded()
+	s.await("all of it on the disk", func() bool {
+		st, err := Offline(s.dir)
+		must(t, err)
+		running := 0
+		for _, p := range st.Programs {
+			if p.State == "RUNNING" {
+				running++
+			}
+		}
+		return running == many
+	})
 	for _, one := range st.Supervisors {
 		_ = syscall.Kill(one.PID, syscall.SIGSTOP)
 	}
