@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pairguard/pairguard/internal/custody"
 	"github.com/pairguard/pairguard/internal/lifecycle"
@@ -129,13 +130,22 @@ func (l *loop) takeOver(s *saved, fromDisk bool, lost *leftovers) {
 	p.l.next(p.putBack)
 }
 
-// putBack stores what has been taken over, as whoever died may not have come to it; not
-// before the program has begun here, since the record may be out of date until then.
+// putBackPause lets a takeover come to its end before the disk is cared for.
+const putBackPause = 100 * time.Millisecond
+
+// putBack hands on what has been taken over, and stores it, as whoever died may not have
+// come to it; not before the program has begun here, since the record may be out of date
+// until then.
 func (p *program) putBack() {
 	l, name := p.l, p.def.Name
 	l.submit(custody.Item{Key: runItem + name, Body: encode(p.run)}, nil)
-	l.scribe.store(name, definitionExt, definitionRecord{BootID: l.boot, Request: p.request, Definition: p.def}, false, l.recordStored)
-	l.scribe.store(name, runExt, p.run, false, l.recordStored)
+	l.afterwards(putBackPause, func() {
+		if l.programs[name] != p {
+			return
+		}
+		l.scribe.store(name, definitionExt, definitionRecord{BootID: l.boot, Request: p.request, Definition: p.def}, false, l.recordStored)
+		l.scribe.store(name, runExt, p.run, false, l.recordStored)
+	})
 }
 
 // adopt takes the process that the record speaks of; handle is what custody has of it.
