@@ -25,7 +25,7 @@ const (
 
 func main() {
 	n := flag.Int("programs", 1000, "programs under guard")
-	rounds := flag.Int("rounds", 5, "how often all are killed at once, under bareloop and under pairguard in turn")
+	rounds := flag.Int("rounds", 9, "how often all are killed at once, under bareloop and under pairguard in turn")
 	settle := flag.Duration("settle", 5*time.Second, "how long everything rests before memory is read")
 	flag.Parse()
 	if err := run(*n, *rounds, *settle); err != nil {

@@ -40,7 +40,7 @@ func newSupervise() *cobra.Command {
 }
 
 func supervise(dir, self, peer string) error {
-	beLight()
+	beLight(2)
 	f, err := pairguard.OpenFolder(dir)
 	if err != nil {
 		return err
