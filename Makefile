@@ -32,7 +32,7 @@ build: ## the command, as bin/pairguard
 sim: ## many simulated fault schedules: SEED=first (0: random) RUNS=how many BREAK=a broken variant (list: which)
 	@SEED=$(SEED) RUNS=$(RUNS) BREAK=$(BREAK) scripts/sim.sh
 
-bench: ## the figures that are promised, each with its goal, on a quiet machine: about 4 minutes
+bench: ## the figures that are promised, each with its goal, on a quiet machine: about 6 minutes
 	@SEED=$(SEED) scripts/bench.sh
 
 exhaustive: ## every order of everything, with DEEDS deeds put in at every point (minutes)

@@ -11,8 +11,6 @@ import (
 	"strconv"
 	"syscall"
 	"time"
-
-	"github.com/pairguard/pairguard/internal/supervisor"
 )
 
 // plan says how often each thing is done.
@@ -52,20 +50,7 @@ func exit(err error) {
 }
 
 // roles are what this binary is for itself.
-var roles = map[string]func([]string) error{"supervise": supervise, "lines": lines}
-
-// supervise is a supervisor: SELF PEER DIR.
-func supervise(args []string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	return supervisor.Run(ctx, supervisor.Config{
-		Dir: args[2], Self: args[0], Peer: args[1], Command: []string{self, "supervise", args[1], args[0], args[2]},
-	})
-}
+var roles = map[string]func([]string) error{"lines": lines}
 
 // lines prints numbered lines, RATE of them a second, each with one write, until it is
 // asked to end.
@@ -97,11 +82,11 @@ func lines(args []string) error {
 
 // run does what the plan says, and checks.
 func run(ctx context.Context, p plan) (err error) {
-	s, err := newScene(p)
+	s, err := newScene(ctx, p)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.close()) }()
+	defer func() { err = errors.Join(err, s.close(err != nil)) }()
 	if err := s.begin(ctx); err != nil {
 		return err
 	}

@@ -14,100 +14,65 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pairguard/pairguard/bench/stage"
 	"github.com/pairguard/pairguard/internal/control"
-	"github.com/pairguard/pairguard/internal/ipc"
-	"github.com/pairguard/pairguard/internal/proc"
-	"github.com/pairguard/pairguard/internal/supervisor"
 )
-
-// patience is how long anything may take before it counts as broken.
-const patience = time.Minute
 
 const name = "lines"
 
 // scene is one folder with its supervisors and the program.
 type scene struct {
+	*stage.Supervisors
 	plan   plan
 	seed   uint64
 	random *rand.Rand
-	root   string
-	dir    string
 	self   string
-	client *control.Client
-	pid    int // of the program
+	before control.Status // with the program as it was started
 	times  map[string][]time.Duration
 }
 
-func newScene(p plan) (*scene, error) {
+func newScene(ctx context.Context, p plan) (*scene, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	root, err := os.MkdirTemp("", "pgc")
+	st, err := stage.New("", "f")
 	if err != nil {
 		return nil, err
 	}
-	s := &scene{plan: p, seed: rand.Uint64(), root: root, dir: filepath.Join(root, "f"), self: self, times: map[string][]time.Duration{}}
+	st.Binary = filepath.Join(st.Root, "pairguard")
+	if err := stage.Build(ctx, st.Binary, "github.com/pairguard/pairguard/cmd/pairguard"); err != nil {
+		return nil, errors.Join(err, st.Close(true))
+	}
+	s := &scene{plan: p, seed: rand.Uint64(), self: self, times: map[string][]time.Duration{}}
 	s.random = rand.New(rand.NewPCG(s.seed, 0))
-	s.client, err = supervisor.NewClient(s.dir, s.launch)
-	return s, err
-}
-
-func (s *scene) launch(context.Context) error {
-	log, err := os.OpenFile(filepath.Join(s.root, "first.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
+	if s.Supervisors, err = st.Supervise(); err != nil {
+		return nil, errors.Join(err, st.Close(true))
 	}
-	defer log.Close()
-	h, err := proc.Start(proc.Spec{Path: s.self, Args: []string{"supervise", control.First, control.Second, s.dir}, Output: log})
-	if err == nil {
-		h.Close()
-	}
-	return err
+	return s, nil
 }
 
 func (s *scene) begin(ctx context.Context) error {
-	def := control.Default()
-	def.Name, def.Dir = name, "/"
-	def.Command = []string{s.self, "lines", strconv.Itoa(s.plan.rate)}
+	def := s.Define(name, s.self, "lines", strconv.Itoa(s.plan.rate))
 	def.Log.Size, def.Log.Keep = s.plan.size, 1000
-	r, err := s.client.Run(ctx, control.RunParams{Program: def, Request: "custody"})
+	r, err := s.Client.Run(ctx, control.RunParams{Program: def, Request: "custody"})
 	if err != nil {
 		return err
 	}
-	if s.pid = r.PID; s.pid == 0 {
+	if r.PID == 0 {
 		return fmt.Errorf("the program was not started: %s", r.Reason)
 	}
-	_, err = s.guarded(ctx)
+	_, s.before, err = s.AwaitGuarded(ctx)
 	return err
 }
 
 // guarded waits until the standby has everything, and checks the program.
 func (s *scene) guarded(ctx context.Context, but ...int) (map[string]int, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for {
-		st, err := s.client.Status(ctx, control.NamesParams{})
-		if err != nil {
-			return nil, err
-		}
-		pids := map[string]int{}
-		for _, one := range st.Supervisors {
-			pids[one.Role] = one.PID
-		}
-		if len(st.Programs) != 1 || st.Programs[0].PID != s.pid || st.Programs[0].Generation != 1 {
-			return nil, fmt.Errorf("the program is not the process %d that was started: %+v", s.pid, st.Programs)
-		}
-		old := slices.Contains(but, pids[control.RoleActive]) || slices.Contains(but, pids[control.RoleStandby])
-		if st.Guarded && !old {
-			return pids, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("not guarded again within %v: %s", patience, st.WhyNotGuarded)
-		case <-time.After(time.Millisecond):
-		}
+	pids, now, err := s.AwaitGuarded(ctx, but...)
+	if err != nil {
+		return nil, err
 	}
+	return pids, stage.SamePrograms(s.before, now)
 }
 
 // strike sends a signal to the supervisors with these roles and waits until both are
@@ -159,10 +124,10 @@ func (s *scene) finish(ctx context.Context, took time.Duration) error {
 	if _, err := s.guarded(ctx); err != nil {
 		return err
 	}
-	if _, err := s.client.Stop(ctx, control.StopParams{}); err != nil {
+	if _, err := s.Client.Stop(ctx, control.StopParams{}); err != nil {
 		return err
 	}
-	if _, err := s.client.Wait(ctx, control.WaitParams{Name: name}); err != nil {
+	if _, err := s.Client.Wait(ctx, control.WaitParams{Name: name}); err != nil {
 		return err
 	}
 	printed, logs, err := s.check()
@@ -184,7 +149,7 @@ func (s *scene) finish(ctx context.Context, took time.Duration) error {
 
 // check reads all logs, the oldest first: 1, 2, 3, ...
 func (s *scene) check() (printed, logs int, err error) {
-	path := filepath.Join(s.dir, "logs", name+".log")
+	path := filepath.Join(s.Dir, "logs", name+".log")
 	for n := 1000; n >= 0; n-- {
 		file := path
 		if n > 0 {
@@ -222,16 +187,13 @@ func follow(r io.Reader, last int) (int, error) {
 	}
 }
 
-// close ends everything and makes sure that nothing is left.
-func (s *scene) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+// close ends everything and makes sure that nothing is left. After a failure the folder
+// is kept for a look.
+func (s *scene) close(failed bool) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stage.Patience)
 	defer cancel()
-	var err error
-	if _, failed := s.client.Down(ctx, control.DownParams{}); failed != nil && !errors.Is(failed, ipc.ErrAbsent) {
-		err = failed
+	if err := s.Down(ctx); err != nil || failed {
+		return errors.Join(err, fmt.Errorf("%s is left for a look", s.Dir))
 	}
-	if err != nil {
-		return errors.Join(err, fmt.Errorf("%s is left for a look", s.root))
-	}
-	return os.RemoveAll(s.root)
+	return s.Close(false)
 }

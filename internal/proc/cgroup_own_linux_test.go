@@ -105,3 +105,39 @@ func TestStartInWhatIsNoCgroup(t *testing.T) {
 		t.Errorf("start: %v, want that it does not exist", err)
 	}
 }
+
+// What ran in a cgroup is told by it also when nothing is left of it, and whether
+// something can be started in it for sure.
+func TestCgroupTellsWhatRanInIt(t *testing.T) {
+	c := newCgroup(t)
+	before, err := c.Usage()
+	must(t, err)
+	if before != 0 || !c.Fresh() {
+		t.Errorf("a new cgroup: %v used, fresh: %v", before, c.Fresh())
+	}
+	for range 2 { // nothing was killed, so it serves again
+		p, _ := startProgram(t, "wait", c)
+		p.line(t)
+		must(t, p.Kill())
+		wantDone(t, p.Handle)
+		eventually(t, "it is empty", func() bool {
+			populated, err := c.Populated()
+			must(t, err)
+			return !populated
+		})
+		after, err := c.Usage()
+		must(t, err)
+		if after <= before || !c.Fresh() {
+			t.Errorf("%v used after %v, fresh: %v", after, before, c.Fresh())
+		}
+		before = after
+	}
+	again, err := OpenCgroup(c.Path())
+	must(t, err)
+	taken, err := MakeCgroup(strings.TrimPrefix(filepath.Base(filepath.Dir(c.Path())), "pairguard-"), "程序 a")
+	must(t, err)
+	must(t, c.Kill())
+	if again.Fresh() || taken.Fresh() || c.Fresh() {
+		t.Errorf("fresh: %v opened, %v found there, %v killed", again.Fresh(), taken.Fresh(), c.Fresh())
+	}
+}

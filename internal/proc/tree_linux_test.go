@@ -2,7 +2,9 @@ package proc
 
 import (
 	"errors"
+	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -237,4 +239,28 @@ func TestZombiesAreNotAlive(t *testing.T) {
 	wantAlive(t, left)
 	must(t, left.Kill())
 	wantDone(t, left)
+}
+
+// A dead process that its parent has not waited for is gone from its tree, and the tree
+// tells that the kernel still shows it.
+func TestTreeTellsOfTheUnburied(t *testing.T) {
+	cmd := exec.Command("sleep", "1000")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	must(t, cmd.Start())
+	h, err := Open(cmd.Process.Pid)
+	must(t, err)
+	defer h.Close()
+	tree := openTree(t, h, nil)
+	if tree.Unburied() {
+		t.Error("it lives, and is told to be unburied")
+	}
+	must(t, h.Kill())
+	wantDone(t, h)
+	if !tree.Unburied() {
+		t.Error("nobody has waited for it, and it is told to be buried")
+	}
+	_ = cmd.Wait() // it was killed
+	if tree.Unburied() {
+		t.Error("it was waited for, and is told to be unburied")
+	}
 }
