@@ -30,7 +30,7 @@ func main() {
 // contender is one supervisor with the program that it starts again.
 type contender struct {
 	name  string
-	pipe  *stage.Births
+	pipe  *stage.Stamps
 	pid   int // of the program
 	times []time.Duration
 }
@@ -72,7 +72,7 @@ func run(rounds int) (err error) {
 
 // enter starts a contender and waits for the first life of its program.
 func enter(ctx context.Context, s *stage.Stage, name string, start func(pipe string) error) (*contender, error) {
-	pipe, err := stage.NewBirths(s, name+".pipe")
+	pipe, err := stage.NewStamps(s, name+".pipe")
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func report(bare, ours *contender) error {
 	fmt.Printf("kill -9 to the first instruction of the successor, %d kills each, interleaved\n", len(bare.times))
 	for _, c := range []*contender{bare, ours} {
 		fmt.Printf("  %-10s p50 %6.2f ms   p99 %6.2f ms   max %6.2f ms\n", c.name,
-			ms(stage.Quantile(c.times, 0.5)), ms(stage.Quantile(c.times, 0.99)), ms(stage.Quantile(c.times, 1)))
+			stage.MS(stage.Quantile(c.times, 0.5)), stage.MS(stage.Quantile(c.times, 0.99)), stage.MS(stage.Quantile(c.times, 1)))
 	}
 	ratio := float64(stage.Quantile(ours.times, 0.5)) / float64(stage.Quantile(bare.times, 0.5))
 	ratio99 := float64(stage.Quantile(ours.times, 0.99)) / float64(stage.Quantile(bare.times, 0.99))
@@ -128,5 +128,3 @@ func report(bare, ours *contender) error {
 	}
 	return nil
 }
-
-func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

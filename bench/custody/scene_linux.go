@@ -72,7 +72,7 @@ func (s *scene) guarded(ctx context.Context, but ...int) (map[string]int, error)
 	if err != nil {
 		return nil, err
 	}
-	return pids, stage.SamePrograms(s.before, now)
+	return pids, stage.CheckSame(s.before, now)
 }
 
 // strike sends a signal to the supervisors with these roles and waits until both are

@@ -8,6 +8,8 @@
 // name lock files (F_GETLK) and on /proc. It calls nothing of pairguard, so that
 // a mistake there cannot hide itself here.
 //
+// [Supervisors] speak with pairguard's own client: they see what people see.
+//
 // # Limits
 //
 // Linux only. A process belongs to a [Stage] when it has inherited the stage's

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
+	"syscall"
 	"time"
 
 	"github.com/pairguard/pairguard/internal/control"
@@ -22,8 +22,8 @@ type Supervisors struct {
 	Client *control.Client
 }
 
-// Supervise starts the stage's supervisors with "pairguard supervise" whenever nobody
-// answers a question.
+// Supervise returns a client of the stage's supervisors, which are started with
+// "pairguard supervise" whenever nobody answers a question.
 func (s *Stage) Supervise() (*Supervisors, error) {
 	client, err := supervisor.NewClient(s.Dir, func(context.Context) error {
 		_, err := s.Start(s.Binary, "supervise", control.First, control.Second, "--dir="+s.Dir)
@@ -59,6 +59,38 @@ func (v *Supervisors) AwaitGuarded(ctx context.Context, but ...int) (pids map[st
 	}
 }
 
+// TakenOver is how one takeover went.
+type TakenOver struct {
+	Serves, Guarded time.Duration // since just before the kill: until the other one answered; until both are there
+}
+
+// TakeOver kills the active supervisor, waits for the answer of the other one and until
+// both are there again, and sees to it that every program of before is the process that
+// it was.
+func (v *Supervisors) TakeOver(ctx context.Context, before control.Status) (t TakenOver, err error) {
+	pids, _, err := v.AwaitGuarded(ctx)
+	if err != nil {
+		return t, err
+	}
+	began := time.Now()
+	if err := syscall.Kill(pids[control.RoleActive], syscall.SIGKILL); err != nil {
+		return t, err
+	}
+	if _, err := v.Client.Status(ctx, control.NamesParams{}); err != nil {
+		return t, err
+	}
+	t.Serves = time.Since(began)
+	now, st, err := v.AwaitGuarded(ctx, pids[control.RoleActive])
+	if err != nil {
+		return t, err
+	}
+	t.Guarded = time.Since(began)
+	if now[control.RoleActive] != pids[control.RoleStandby] {
+		return t, fmt.Errorf("process %d acts, the standby was %d", now[control.RoleActive], pids[control.RoleStandby])
+	}
+	return t, CheckSame(before, st)
+}
+
 // Down ends all programs and the supervisors, and waits until both are gone.
 func (v *Supervisors) Down(ctx context.Context) error {
 	_, err := v.Client.Down(ctx, control.DownParams{})
@@ -80,18 +112,8 @@ func (s *Stage) Define(name string, command ...string) control.Definition {
 	return def
 }
 
-// Changed is an error when something else than did became of one of the programs.
-func Changed(c control.Changes, did string) error {
-	for _, one := range c.Programs {
-		if one.Did != did {
-			return fmt.Errorf("%s: %s", one.Name, strings.TrimSpace(one.Did+" "+one.Reason))
-		}
-	}
-	return nil
-}
-
-// SamePrograms is an error when a program is not the running process that it was.
-func SamePrograms(before, after control.Status) error {
+// CheckSame is an error when a program is not the running process that it was.
+func CheckSame(before, after control.Status) error {
 	if len(before.Programs) != len(after.Programs) {
 		return fmt.Errorf("%d programs were there, %d are", len(before.Programs), len(after.Programs))
 	}

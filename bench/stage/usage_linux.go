@@ -114,3 +114,9 @@ func MeasureIdle(ctx context.Context, d time.Duration, pids ...int) (Idle, error
 	}
 	return idle, nil
 }
+
+// MS is a time in milliseconds, for people.
+func MS(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// MB are bytes in megabytes, for people.
+func MB(bytes int64) float64 { return float64(bytes) / 1e6 }

@@ -15,14 +15,14 @@ import (
 type crowd struct {
 	name  string
 	n     int
-	pipe  *stage.Births
+	pipe  *stage.Stamps
 	pids  []int
 	times []time.Duration // from the first kill until the last one was back
 	leave func(context.Context) error
 }
 
 func (s *scene) enter(ctx context.Context, name string, start func(pipe string) error) (*crowd, error) {
-	pipe, err := stage.NewBirths(s.Stage, name+".births")
+	pipe, err := stage.NewStamps(s.Stage, name+".births")
 	if err != nil {
 		return nil, err
 	}

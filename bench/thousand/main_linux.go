@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/pairguard/pairguard/bench/stage"
@@ -17,10 +16,10 @@ import (
 const module = "github.com/pairguard/pairguard/"
 
 const (
-	maxMemory  = 8 << 10 // bytes of RSS, a program more in each supervisor
-	maxThreads = 32      // of each supervisor, however many programs there are
-	maxRatio   = 1.5     // of the medians, until all are back
-	few        = 10      // programs to begin with: what does not depend on their number
+	maxMemory  = 8000 // bytes of RSS, a program more in each supervisor
+	maxThreads = 32   // of each supervisor, however many programs there are
+	maxRatio   = 1.5  // of the medians, until all are back
+	few        = 10   // programs to begin with: what does not depend on their number
 )
 
 func main() {
@@ -102,7 +101,7 @@ func (s *scene) weigh(ctx context.Context, settle time.Duration) error {
 	for _, role := range []string{control.RoleActive, control.RoleStandby} {
 		each := (large[role].RSS - small[role].RSS) / int64(max(s.n-few, 1))
 		fmt.Printf("  %-8s %6.1f MB RSS -> %6.1f MB: %5.2f kB a program   %d -> %d threads\n", role,
-			mb(small[role].RSS), mb(large[role].RSS), float64(each)/1000, small[role].Threads, large[role].Threads)
+			stage.MB(small[role].RSS), stage.MB(large[role].RSS), float64(each)/1000, small[role].Threads, large[role].Threads)
 		s.check(each <= maxMemory, fmt.Sprintf("memory of the %s one", role))
 		s.check(large[role].Threads <= maxThreads, fmt.Sprintf("threads of the %s one", role))
 	}
@@ -112,7 +111,7 @@ func (s *scene) weigh(ctx context.Context, settle time.Duration) error {
 
 // loaded brings n programs up and reads what each supervisor uses.
 func (s *scene) loaded(ctx context.Context, n int, settle time.Duration) (map[string]stage.Usage, error) {
-	pipe, err := stage.NewBirths(s.Stage, fmt.Sprintf("births%d", n))
+	pipe, err := stage.NewStamps(s.Stage, fmt.Sprintf("births%d", n))
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +164,7 @@ func (s *scene) killAll(ctx context.Context, rounds int) error {
 	}
 	fmt.Printf("all %d killed at once, %d times each, in turn: until the last one is back\n", s.n, rounds)
 	for _, c := range []*crowd{bare, ours} {
-		fmt.Printf("  %-10s p50 %8.1f ms   max %8.1f ms\n", c.name, ms(stage.Quantile(c.times, 0.5)), ms(stage.Quantile(c.times, 1)))
+		fmt.Printf("  %-10s p50 %8.1f ms   max %8.1f ms\n", c.name, stage.MS(stage.Quantile(c.times, 0.5)), stage.MS(stage.Quantile(c.times, 1)))
 	}
 	ratio := float64(stage.Quantile(ours.times, 0.5)) / float64(stage.Quantile(bare.times, 0.5))
 	fmt.Printf("  %-10s p50 %8.2f      goal: <= %.1f\n", "ratio", ratio, maxRatio)
@@ -176,33 +175,21 @@ func (s *scene) killAll(ctx context.Context, rounds int) error {
 
 // takeOver kills the active supervisor.
 func (s *scene) takeOver(ctx context.Context, rounds int) error {
-	pids, first, err := s.AwaitGuarded(ctx)
+	_, first, err := s.AwaitGuarded(ctx)
 	if err != nil {
 		return err
 	}
 	var serves, guarded []time.Duration
 	for range rounds {
-		began := time.Now()
-		if err := syscall.Kill(pids[control.RoleActive], syscall.SIGKILL); err != nil {
-			return err
-		}
-		if _, err := s.Client.Status(ctx, control.NamesParams{}); err != nil {
-			return err
-		}
-		serves = append(serves, time.Since(began))
-		now, st, err := s.AwaitGuarded(ctx, pids[control.RoleActive])
+		t, err := s.TakeOver(ctx, first)
 		if err != nil {
 			return err
 		}
-		guarded = append(guarded, time.Since(began))
-		if err := stage.SamePrograms(first, st); err != nil {
-			return err
-		}
-		pids = now
+		serves, guarded = append(serves, t.Serves), append(guarded, t.Guarded)
 	}
 	fmt.Printf("kill -9 of the active supervisor with %d programs, %d times: none of them was disturbed\n", s.n, rounds)
-	fmt.Printf("  the other one serves             p50 %8.1f ms   max %8.1f ms\n", ms(stage.Quantile(serves, 0.5)), ms(stage.Quantile(serves, 1)))
-	fmt.Printf("  both are there, all in custody   p50 %8.1f ms   max %8.1f ms\n", ms(stage.Quantile(guarded, 0.5)), ms(stage.Quantile(guarded, 1)))
+	fmt.Printf("  the other one serves             p50 %8.1f ms   max %8.1f ms\n", stage.MS(stage.Quantile(serves, 0.5)), stage.MS(stage.Quantile(serves, 1)))
+	fmt.Printf("  both are there, all in custody   p50 %8.1f ms   max %8.1f ms\n", stage.MS(stage.Quantile(guarded, 0.5)), stage.MS(stage.Quantile(guarded, 1)))
 	return nil
 }
 
@@ -211,7 +198,3 @@ func (s *scene) check(ok bool, what string) {
 		s.missed = append(s.missed, what)
 	}
 }
-
-func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
-func mb(bytes int64) float64 { return float64(bytes) / (1 << 20) }

@@ -111,7 +111,7 @@ func (d *drilled) judge() {
 		d.broken = append(d.broken, fmt.Sprintf("there were %d duplicates of a name", d.duplicates))
 	}
 	if d.falseKills > 0 {
-		d.broken = append(d.broken, fmt.Sprintf("%d healthy members ended", d.falseKills))
+		d.broken = append(d.broken, fmt.Sprintf("%d healthy processes ended", d.falseKills))
 	}
 	if d.lines.lost > 0 || d.lines.extra > 0 {
 		d.broken = append(d.broken, fmt.Sprintf("of %d lines under supervisors %d were lost and %d were torn or there twice", d.lines.printed, d.lines.lost, d.lines.extra))

@@ -63,15 +63,7 @@ func (h *house) programs(ctx context.Context) (st control.Status, listening bool
 // client asks the supervisors, which launch starts when there are none; nil: then that
 // is an error.
 func (h *house) client(launch func(context.Context) error) (*control.Client, error) {
-	dir, err := pairdir.Open(h.folder.Path())
-	if err != nil {
-		return nil, err
-	}
-	active, err := dir.Name(control.Active)
-	if err != nil {
-		return nil, err
-	}
-	return &control.Client{Connect: control.Connector(active.Address()), Launch: launch}, nil
+	return supervisor.NewClient(h.folder.Path(), launch)
 }
 
 // starter is a client that starts the supervisors when there are none.
@@ -123,7 +115,7 @@ func (l *launcher) launch(context.Context) error {
 }
 
 // failed: it has ended by itself, and not because another one is there already. One that
-// was killed is started again.
+// was killed, or whose exit is not known, is started again.
 func failed(h *proc.Handle) bool {
 	select {
 	case <-h.Done():

@@ -19,8 +19,10 @@ type giving struct {
 	standing standing
 	entries  map[string]*entry
 	order    []*entry // in the order in which they came; one that is gone leaves the entries when the standby knows
-	left     int      // of order, how many have left
-	queue    []*entry // to be given, the oldest first
+	left     int      // of order, how many are forgotten
+	queue    []place  // to be given, what was submitted first first
+	waiting  int      // places that count
+	turn     uint64   // the newest place
 	flights  []flight // given and not acknowledged
 	seq      uint64
 	fresh    int  // keys of the snapshot that were not given yet
@@ -33,11 +35,17 @@ type giving struct {
 
 type entry struct {
 	item    Item
-	queued  bool
+	turn    uint64   // its place in the queue; 0: none
 	fresh   bool     // part of the snapshot, and not given yet
 	flying  int      // how many flights it is on
-	left    bool     // the entries
+	left    bool     // forgotten
 	tickets []uint64 // for what has not been given yet
+}
+
+// place is one in the queue; it does not count when the entry has got another one.
+type place struct {
+	entry *entry
+	turn  uint64
 }
 
 type flight struct {
@@ -71,7 +79,7 @@ func (g *giving) lack() string {
 		return "not everything was read from disk yet"
 	case !g.done:
 		return "the standby has not got its copy yet"
-	case len(g.flights) > 0 || len(g.queue) > 0:
+	case len(g.flights) > 0 || g.waiting > 0:
 		return "the standby has not acknowledged everything yet"
 	}
 	return ""
@@ -128,21 +136,25 @@ func (g *giving) submit(s Submit) {
 	g.enqueue(n)
 }
 
+// enqueue puts an entry at the end, wherever it was: it may speak of what was submitted
+// after its former place.
 func (g *giving) enqueue(n *entry) {
-	if !n.queued {
-		n.queued = true
-		g.queue = append(g.queue, n)
+	if n.turn == 0 {
+		g.waiting++
 	}
+	g.turn++
+	n.turn = g.turn
+	g.queue = append(g.queue, place{n, n.turn})
 }
 
 // snapshot: a new standby is given everything.
 func (g *giving) snapshot() {
-	g.queue, g.fresh, g.ending, g.done = g.queue[:0], 0, false, false
+	g.queue, g.waiting, g.fresh, g.ending, g.done = nil, 0, 0, false, false
 	for _, n := range g.order {
 		if n.left {
 			continue
 		}
-		n.queued, n.fresh = false, true
+		n.turn, n.fresh = 0, true
 		g.fresh++
 		g.enqueue(n)
 	}
@@ -163,12 +175,12 @@ func (g *giving) recall() {
 // lost: whoever takes over reads the disk.
 func (g *giving) lost() {
 	g.recall()
-	g.standing, g.fenceAt, g.queue, g.done = alone, never, nil, false
-	for _, n := range slices.Clone(g.order) {
+	g.standing, g.fenceAt, g.queue, g.waiting, g.done = alone, never, nil, 0, false
+	for _, n := range slices.Clone(g.order) { // forget may compact it
 		for _, t := range n.tickets {
 			g.do(Release{Ticket: t})
 		}
-		n.tickets, n.queued, n.fresh = nil, false, false
+		n.tickets, n.turn, n.fresh = nil, 0, false
 		g.forget(n)
 	}
 }
@@ -189,15 +201,20 @@ func (g *giving) give() {
 		if len(g.queue) == 0 {
 			return
 		}
-		n := g.queue[0]
-		g.queue[0], g.queue = nil, g.queue[1:]
+		next := g.queue[0]
+		g.queue[0], g.queue = place{}, g.queue[1:]
+		n := next.entry
+		if n.turn != next.turn {
+			continue
+		}
+		g.waiting--
 		if n.fresh {
 			n.fresh = false
 			g.fresh--
 		}
 		g.seq++
 		g.flights = append(g.flights, flight{seq: g.seq, entry: n, tickets: n.tickets})
-		n.queued, n.tickets, n.flying = false, nil, n.flying+1
+		n.turn, n.tickets, n.flying = 0, nil, n.flying+1
 		g.do(Give{g.seq, n.item})
 	}
 }
@@ -218,9 +235,10 @@ func (g *giving) acked(seq uint64) {
 	}
 }
 
-// forget lets go of what is gone and not on its way to anybody.
+// forget lets go of what is gone and not on its way to anybody; when most of order is
+// forgotten it is made anew.
 func (g *giving) forget(n *entry) {
-	if !n.item.Gone || n.queued || n.flying > 0 || n.left {
+	if !n.item.Gone || n.turn != 0 || n.flying > 0 || n.left {
 		return
 	}
 	n.left = true

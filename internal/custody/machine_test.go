@@ -345,3 +345,15 @@ func (c *counter) next(seed, seq uint64) {
 	}
 	c.seq = seq
 }
+
+// TestWhatIsSubmittedAgainGoesToTheEnd: it may speak of what was submitted in between.
+func TestWhatIsSubmittedAgainGoesToTheEnd(t *testing.T) {
+	y := active(t).step(StandbyJoined{}, "EndSnapshot 1").step(Acked{1})
+	for n := range Window {
+		y.step(Submit{item(fmt.Sprint(n), "x"), 0}, fmt.Sprintf("Give %d %d=x", n+2, n))
+	}
+	y.step(Submit{item("a", "1"), 0}).step(Submit{item("b", "1"), 0}).step(Submit{item("a", "2"), 7})
+	y.lacks("the standby has not acknowledged everything yet")
+	y.step(Acked{Window + 1}, fmt.Sprintf("Give %d b=1", Window+2), fmt.Sprintf("Give %d a=2", Window+3))
+	y.step(Acked{Window + 3}, "Release 7 held").lacks("")
+}

@@ -26,7 +26,10 @@
 // A record is one small JSON file, written aside and renamed into its place, so
 // that a reader sees the old one or the new one and a writer may die at any
 // instant. Disk space for the goodbyes is set aside when a name is claimed, so
-// that they can be stored on a full disk. Files in the folder:
+// that they can be stored on a full disk. Records on a [Shelf] are stored more often,
+// and on Linux the file of the record before is written again (~KEY.x.spare): a reader
+// that was overtaken by two stores finds a wrong sum and reads again. Files in the
+// folder:
 //
 //	KEY.lock                  the name lock; never removed, always empty
 //	KEY.sock                  the socket (made and listened on by package ipc)

@@ -88,7 +88,7 @@ func assemble(header, body []byte, room int) ([]byte, error) {
 }
 
 // summed is how a record with a sum of its body begins.
-const summed = `{"version":1,"crc32":"`
+var summed = fmt.Sprintf(`{"version":%d,"crc32":"`, recordVersion)
 
 // encodeSummed is encodeRecord for a record whose file is written again: whoever
 // reads it meanwhile has to notice.
@@ -158,29 +158,33 @@ func (d *Dir) load(path string, parse func([]byte) error) (found bool, err error
 	return load(path, recordRoom, parse)
 }
 
-// rereads is how often a torn record is read again: a writer may be at it.
+// rereads is how often a torn record is read: a writer may be at it.
 const rereads = 5
 
 func load(path string, room int, parse func([]byte) error) (found bool, err error) {
-	b, info, err := readFile(path, room)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	var bad *damage
-	if err == nil {
-		err = parse(b)
-		for again := 0; again < rereads && errors.Is(err, errTorn); again++ {
-			time.Sleep(time.Millisecond)
-			if b, info, err = readFile(path, room); err == nil {
-				err = parse(b)
+	var info fs.FileInfo
+	for range rereads {
+		var b []byte
+		if b, info, err = readFile(path, room); err == nil {
+			if err = parse(b); err != nil {
+				err = &damage{err}
 			}
 		}
-	} else if !errors.As(err, &bad) {
+		if !errors.Is(err, errTorn) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	var bad *damage
+	switch damaged := errors.As(err, &bad); {
+	case err == nil:
+		return true, nil
+	case !damaged && errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case !damaged:
 		return false, fmt.Errorf("record %s: %w; make it readable or remove it", path, err)
 	}
-	if err == nil {
-		return true, nil
-	}
+	err = bad.error
 	return false, &DamagedError{Path: path, Moved: setAside(path, info), Err: err}
 }
 

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Relies on flock(2) and on RENAME_EXCHANGE.
+// Relies on flock(2), and on RENAME_EXCHANGE (exchange_linux.go).
 
 // openSpare opens the spare file of a record for this writer alone, and makes it when
 // there is none. Another writer is one that lost its lock, or that hangs in a call: it

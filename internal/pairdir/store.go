@@ -74,7 +74,7 @@ func sparePath(path string) string {
 // storeSpare is storeFresh without a new file: making one can cost ext4 twenty times
 // what all the rest does. The file of the store before is written again, and the two
 // are exchanged, so whoever has opened a record before that, and reads it after this,
-// can find it torn: for records with a sum alone. Nothing has changed after an error.
+// can find it torn: for records with a sum alone. After an error the record is as it was.
 func (d *Dir) storeSpare(path string, b []byte) error {
 	spare := sparePath(path)
 	f, err := openSpare(spare)

@@ -24,8 +24,8 @@ import (
 // Cgroup is a cgroup v2 of its own for one program. It costs no descriptor. Its
 // methods are safe for concurrent use.
 type Cgroup struct {
-	path string
-	used atomic.Bool // everything in it was killed once, or that is not known
+	path  string
+	spent atomic.Bool // everything in it was killed once, or that is not known
 }
 
 // MakeCgroup makes the cgroup called name, below one called group that all
@@ -49,7 +49,7 @@ func MakeCgroup(group, name string) (*Cgroup, error) {
 		made, err := makeCgroup(path)
 		if err == nil {
 			c := &Cgroup{path: path}
-			c.used.Store(!made)
+			c.spent.Store(!made)
 			return c, nil
 		}
 		failed = append(failed, err)
@@ -70,13 +70,13 @@ func OpenCgroup(path string) (*Cgroup, error) {
 		return nil, fmt.Errorf("%q is not a cgroup", path)
 	}
 	c := &Cgroup{path: path}
-	c.used.Store(true)
+	c.spent.Store(true)
 	return c, nil
 }
 
-// Fresh reports whether processes can be started in it for sure: MakeCgroup made it,
-// and Kill was not called. What is left in it lives on, so ask Populated first.
-func (c *Cgroup) Fresh() bool { return !c.used.Load() }
+// Reusable reports whether processes can be started in it for sure: MakeCgroup made it,
+// and Kill was not called. What is left in it lives on.
+func (c *Cgroup) Reusable() bool { return !c.spent.Load() }
 
 // Path is where the cgroup is in the file system; it is the same for all processes
 // that see the same mounts.
@@ -97,7 +97,7 @@ func (c *Cgroup) Open() (*os.File, error) {
 // forked right now, and what is frozen. It does not wait; nil when the cgroup is
 // gone.
 func (c *Cgroup) Kill() error {
-	c.used.Store(true)
+	c.spent.Store(true)
 	err := writeControl(filepath.Join(c.path, "cgroup.kill"), "1")
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) {
 		if _, gone := os.Stat(c.path); errors.Is(gone, os.ErrNotExist) {

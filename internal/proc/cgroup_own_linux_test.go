@@ -112,8 +112,8 @@ func TestCgroupTellsWhatRanInIt(t *testing.T) {
 	c := newCgroup(t)
 	before, err := c.Usage()
 	must(t, err)
-	if before != 0 || !c.Fresh() {
-		t.Errorf("a new cgroup: %v used, fresh: %v", before, c.Fresh())
+	if before != 0 || !c.Reusable() {
+		t.Errorf("a new cgroup: %v used, fresh: %v", before, c.Reusable())
 	}
 	for range 2 { // nothing was killed, so it serves again
 		p, _ := startProgram(t, "wait", c)
@@ -127,8 +127,8 @@ func TestCgroupTellsWhatRanInIt(t *testing.T) {
 		})
 		after, err := c.Usage()
 		must(t, err)
-		if after <= before || !c.Fresh() {
-			t.Errorf("%v used after %v, fresh: %v", after, before, c.Fresh())
+		if after <= before || !c.Reusable() {
+			t.Errorf("%v used after %v, fresh: %v", after, before, c.Reusable())
 		}
 		before = after
 	}
@@ -137,7 +137,7 @@ func TestCgroupTellsWhatRanInIt(t *testing.T) {
 	taken, err := MakeCgroup(strings.TrimPrefix(filepath.Base(filepath.Dir(c.Path())), "pairguard-"), "程序 a")
 	must(t, err)
 	must(t, c.Kill())
-	if again.Fresh() || taken.Fresh() || c.Fresh() {
-		t.Errorf("fresh: %v opened, %v found there, %v killed", again.Fresh(), taken.Fresh(), c.Fresh())
+	if again.Reusable() || taken.Reusable() || c.Reusable() {
+		t.Errorf("fresh: %v opened, %v found there, %v killed", again.Reusable(), taken.Reusable(), c.Reusable())
 	}
 }

@@ -70,8 +70,8 @@ func OpenCgroup(path string) (*Cgroup, error) { return nil, linuxOnly("a cgroup"
 // Usage returns ErrNotSupported.
 func (c *Cgroup) Usage() (time.Duration, error) { return 0, linuxOnly("a cgroup") }
 
-// Fresh says no: there are no cgroups.
-func (c *Cgroup) Fresh() bool { return false }
+// Reusable says no: there are no cgroups.
+func (c *Cgroup) Reusable() bool { return false }
 
 // Path returns nothing.
 func (c *Cgroup) Path() string { return "" }

@@ -366,7 +366,7 @@ func (k *link) read() {
 			return
 		}
 		if p.Kind == ackParcel {
-			k.l.hurry(func() { k.acked(p.Seq) })
+			k.l.postUrgent(func() { k.acked(p.Seq) })
 		}
 	}
 }

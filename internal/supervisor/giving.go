@@ -68,3 +68,20 @@ func (l *loop) filesOf(key string) ([]*os.File, error) {
 func (p *program) giveOutput(held func(bool)) {
 	p.l.submit(custody.Item{Key: outputItem + p.def.Name, Files: 2}, held)
 }
+
+// definition is the record of what the program is.
+func (p *program) definition() definitionRecord {
+	return definitionRecord{BootID: p.l.boot, Request: p.request, Definition: p.def}
+}
+
+// giveDefinition tells the standby what the program is; held, which may be nil, is
+// called when it knows.
+func (p *program) giveDefinition(held func(bool)) {
+	d := p.definition()
+	if p.environ != nil {
+		d.Definition.Inherit, d.Environ = nil, p.environ.sum
+	}
+	p.l.submit(custody.Item{Key: definitionItem + p.def.Name, Body: encode(d)}, held)
+	p.outdated.release()
+	p.outdated = nil
+}

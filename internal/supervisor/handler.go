@@ -230,8 +230,7 @@ func (h *handler) bring(t *task, def control.Definition, request string) {
 // standby where the disk fails.
 func (t *task) define(p *program) {
 	t.left += 2
-	record := definitionRecord{BootID: p.l.boot, Request: p.request, Definition: p.def}
-	p.l.scribe.store(p.def.Name, definitionExt, record, true, func(err error) {
+	p.l.scribe.store(p.def.Name, definitionExt, p.definition(), true, func(err error) {
 		p.l.recordStored(err)
 		p.l.post(t.finished)
 	})

@@ -2,8 +2,8 @@ package supervisor
 
 import "sync"
 
-// turn is how much news is taken at once: what is urgent waits no longer than that.
-const turn = 16
+// batch is how much news is taken at once: what is urgent waits no longer than that.
+const batch = 16
 
 // inbox is what the loop has to do next. Putting something in never waits: the loop
 // itself does it too, for a thousand programs that have ended at once. How much can be
@@ -25,9 +25,9 @@ func (b *inbox) put(fn func()) {
 	b.ring()
 }
 
-// hurry puts in what goes before all news: a fact that others wait for and that is true
+// putUrgent puts in what goes before all news: a fact that others wait for and that is true
 // whatever happened before it.
-func (b *inbox) hurry(fn func()) {
+func (b *inbox) putUrgent(fn func()) {
 	b.mu.Lock()
 	b.urgent = append(b.urgent, fn)
 	b.mu.Unlock()
@@ -48,7 +48,7 @@ func (b *inbox) take() []func() {
 	next := b.urgent
 	b.urgent = nil
 	if len(next) == 0 {
-		n := min(len(b.news), turn)
+		n := min(len(b.news), batch)
 		next = b.news[:n:n]
 		if b.news = b.news[n:]; len(b.news) == 0 {
 			b.news = nil

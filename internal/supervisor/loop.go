@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,10 +22,6 @@ const (
 	lastWords = 2 * time.Second
 	// lockCheck is how often the lock of the active one is looked at.
 	lockCheck = 2 * time.Second
-	// progressLook is how often it is looked whether a loop that does not answer gets on.
-	progressLook = 100 * time.Millisecond
-	// busyPatience is how long a loop may work through lists without answering.
-	busyPatience = time.Minute
 )
 
 // loop is one supervisor. Its fields belong to the goroutine of run, but for those
@@ -45,10 +40,7 @@ type loop struct {
 	starts     *queue
 	pump       *output.Pump
 
-	progress   atomic.Uint64 // counts what the loop has done
-	answeredAt atomic.Int64  // when it answered healthy last, since the boot
-	lookedAt   uint64        // progress at the last heartbeat
-	unrested   uint64        // what was done since the last Rest
+	pulse pulse
 
 	inbox   *inbox
 	ctx     context.Context // of everything that runs aside
@@ -67,14 +59,14 @@ type loop struct {
 	active  *active  // nil: we do not act
 	unborn  *os.File // the births pipe of the one before us, where it was not waited for to the end; nil: settled
 
-	programs map[string]*program // while we act
-	environs map[string]*environ // by their sums, those that programs have
-	nextDue  time.Duration       // no program is due before; 0: none is
-	busy     int                 // requests in work that may start something
-	idleAt   time.Duration       // since when there is nothing to do; 0: there is
-	ending   bool                // no request is taken any more
-	checkAt  time.Duration       // when the lock is looked at next
-	diskSaid string              // the last trouble with the disk, told once
+	programs map[string]*program   // while we act
+	environs map[string]*inherited // by their sums, those that programs have
+	nextDue  time.Duration         // no program is due before; 0: none is
+	busy     int                   // requests in work that may start something
+	idleAt   time.Duration         // since when there is nothing to do; 0: there is
+	ending   bool                  // no request is taken any more
+	checkAt  time.Duration         // when the lock is looked at next
+	diskSaid string                // the last trouble with the disk, told once
 	since    time.Time
 	timer    *time.Timer
 }
@@ -96,10 +88,10 @@ func (l *loop) post(fn func()) bool {
 	return true
 }
 
-// hurry is post for what goes before everything else: see inbox.
-func (l *loop) hurry(fn func()) {
+// postUrgent is post for what goes before everything else: see inbox.
+func (l *loop) postUrgent(fn func()) {
 	if l.ctx.Err() == nil {
-		l.inbox.hurry(fn)
+		l.inbox.putUrgent(fn)
 	}
 }
 
@@ -123,7 +115,7 @@ func (l *loop) run(ended <-chan error) error {
 			for _, fn := range l.inbox.take() {
 				fn()
 			}
-			l.standby.sendAck()
+			l.standby.sendAck() // one for all that has come
 		case <-l.timer.C:
 			l.tick()
 		case err := <-ended:
@@ -170,12 +162,12 @@ func (l *loop) tickPrograms(now time.Duration) {
 		if p.due > 0 && p.due <= now {
 			p.step(lifecycle.Tick{})
 		}
-		l.expect(p.due)
+		l.wakeBy(p.due)
 	}
 }
 
-// expect sees to it that the loop wakes up at that time; 0: it need not.
-func (l *loop) expect(due time.Duration) {
+// wakeBy sees to it that the loop wakes up at that time; 0: it need not.
+func (l *loop) wakeBy(due time.Duration) {
 	if due > 0 && (l.nextDue == 0 || due < l.nextDue) {
 		l.nextDue = due
 	}
@@ -187,7 +179,7 @@ func (l *loop) scheduleProgram(p *program) {
 		at = 0
 	}
 	p.due = at
-	l.expect(at)
+	l.wakeBy(at)
 }
 
 // finish writes and answers what has been promised. Everything else ends with the
@@ -258,55 +250,6 @@ func older(a, b proc.ID) bool {
 	return a.Start < b.Start || a.Start == b.Start && a.PID < b.PID
 }
 
-// healthy answers when the loop does, or when it works through a list: a thousand
-// programs are defined or taken over at once, each with files to be made. It is asked
-// once a heartbeat, so that what has to be looked at now and then is looked at here,
-// without a timer of its own.
-func (l *loop) healthy(ctx context.Context) error {
-	answered := make(chan struct{})
-	before := l.progress.Load()
-	l.hurry(func() {
-		l.checkLock()
-		l.considerRest()
-		l.answeredAt.Store(int64(l.now()))
-		close(answered)
-	})
-	look := time.NewTicker(progressLook)
-	defer look.Stop()
-	for {
-		select {
-		case <-answered:
-			return nil
-		case <-l.ctx.Done():
-			return nil
-		case <-look.C:
-			if l.progress.Load() != before && l.now()-time.Duration(l.answeredAt.Load()) < busyPatience {
-				return nil
-			}
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// Between two heartbeats much, and next to nothing, is done.
-const muchDone, littleDone = 2000, 20
-
-// considerRest calls Rest at the end of a burst.
-func (l *loop) considerRest() {
-	done := l.progress.Load()
-	since := done - l.lookedAt
-	l.lookedAt = done
-	l.unrested += since
-	if l.unrested > muchDone && since < littleDone && l.cfg.Rest != nil {
-		l.unrested = 0
-		l.later(l.cfg.Rest)
-	}
-}
-
-// proceed says that one more thing of a list is done.
-func (l *loop) proceed() { l.progress.Add(1) }
-
 // next does fn now, or, from within something that is being done, when everything has
 // been done that was on the agenda before. So what goes to the standby goes in the
 // order in which it was decided, and before what follows from it is done.
@@ -319,7 +262,7 @@ func (l *loop) next(fn func()) {
 	for len(l.agenda) > 0 {
 		fn, l.agenda = l.agenda[0], l.agenda[1:]
 		fn()
-		l.proceed()
+		l.pulse.beat()
 	}
 	l.working, l.agenda = false, nil
 }

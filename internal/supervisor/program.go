@@ -26,12 +26,12 @@ type program struct {
 
 	handle  *proc.Handle // of the newest main process; nil: none
 	tree    *proc.Tree   // of that; nil: none
-	group   *proc.Cgroup // of this life; nil: there is none to be had
+	group   *proc.Cgroup // of the newest life, and of the next ones as long as it can be; nil: there is none to be had
 	adopted bool
 
-	environ  *environ // nil: it inherits nothing
-	outdated *environ // that of the definition that the standby has; nil: the same
-	handed   bool     // the standby was told of a main process
+	environ      *inherited // nil: it inherits nothing
+	outdated     *inherited // that of the definition that the standby has; nil: the same
+	processGiven bool       // the standby was told of a main process
 
 	stream    *output.Stream // nil: there is no output yet
 	pipe, log *os.File       // what stream works with; it closes them
@@ -103,7 +103,7 @@ func (p *program) publish(actions []lifecycle.Action) {
 			intent = keep.Gen
 			next.Token, next.Process, next.Known = p.newToken(intent), nil, nil
 			p.killed = false
-			next.Cgroup, next.Before = p.newGroup(intent)
+			next.Cgroup, next.CgroupUsage = p.newGroup(intent)
 		}
 	}
 	if p.handle != nil && next.Record.Phase != lifecycle.Birth {
@@ -111,7 +111,7 @@ func (p *program) publish(actions []lifecycle.Action) {
 		next.Process = &id
 	}
 	if next.Record.Phase == lifecycle.Idle {
-		next.Process, next.Known, next.Cgroup, next.Before = nil, nil, "", 0
+		next.Process, next.Known, next.Cgroup, next.CgroupUsage = nil, nil, "", 0
 		p.dropGroup()
 		p.takeBack()
 	}
@@ -141,14 +141,14 @@ func (p *program) store(intent uint64) {
 		return
 	}
 	k := &keeping{p: p, gen: intent}
-	p.l.scribe.store(p.def.Name, runExt, record, false, func(err error) { p.l.hurry(func() { k.onDisk(err) }) })
+	p.l.scribe.store(p.def.Name, runExt, record, false, func(err error) { p.l.postUrgent(func() { k.onDisk(err) }) })
 	p.l.submit(item, k.inCustody)
 }
 
 // takeBack tells the standby that there is no main process.
 func (p *program) takeBack() {
-	if p.handed && p.handle == nil {
-		p.handed = false
+	if p.processGiven && p.handle == nil {
+		p.processGiven = false
 		p.l.submit(custody.Item{Key: processItem + p.def.Name, Gone: true}, nil)
 	}
 }
@@ -293,17 +293,18 @@ func (p *program) letGo() {
 		p.handle.Close() // the standby gets the next one in its place, or is told in publish
 		p.handle = nil
 	}
-	if p.group != nil && !p.group.Fresh() {
+	if p.group != nil && !p.group.Reusable() {
 		p.dropGroup()
 	}
 }
 
-// newGroup is the cgroup of the next life, that of the one before where it can be. One
+// newGroup is the cgroup of the next life, that of the one before where it can be: its
+// tree is gone, so the cgroup is empty. One
 // in which everything was killed once cannot be used again: Linux 6.14 and later kill
 // whatever is started into it. Without a cgroup its process group and its descendants
 // are ended: docs/programs.md.
 func (p *program) newGroup(gen uint64) (path string, before time.Duration) {
-	if p.group != nil && p.group.Fresh() {
+	if p.group != nil && p.group.Reusable() {
 		if before, err := p.group.Usage(); err == nil {
 			return p.group.Path(), before
 		}
@@ -334,7 +335,7 @@ func (p *program) guard(gen uint64, h *proc.Handle) {
 	} else {
 		p.tell(string(lifecycle.NoteStarted), "what it starts cannot be followed: "+err.Error())
 	}
-	p.handed = true
+	p.processGiven = true
 	p.l.submit(custody.Item{Key: processItem + p.def.Name, Body: encode(processRecord{Generation: gen}), Files: 1}, nil)
 	h.OnDone(func() { p.l.post(func() { p.ended(gen, h) }) })
 }

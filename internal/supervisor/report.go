@@ -25,18 +25,6 @@ func (l *loop) newProgram(def control.Definition, request string) *program {
 	return p
 }
 
-// giveDefinition tells the standby what the program is; held, which may be nil, is
-// called when it knows.
-func (p *program) giveDefinition(held func(bool)) {
-	d := definitionRecord{BootID: p.l.boot, Request: p.request, Definition: p.def}
-	if p.environ != nil {
-		d.Definition.Inherit, d.Environ = nil, p.environ.sum
-	}
-	p.l.submit(custody.Item{Key: definitionItem + p.def.Name, Body: encode(d)}, held)
-	p.outdated.release()
-	p.outdated = nil
-}
-
 // mayDefine refuses a name that a member of a pair has: stop and hold would not know
 // who is meant.
 func (l *loop) mayDefine(name string) error {

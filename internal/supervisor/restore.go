@@ -17,22 +17,25 @@ import (
 // restore takes over every program that whoever acted before has left: from the copy
 // that we hold, and from the disk where that is not all.
 func (l *loop) restore(a custody.Act) {
-	programs, fromDisk := l.copied(a.Copy), map[string]bool{}
+	programs, unread := l.copied(a.Copy)
+	fromDisk := map[string]bool{}
 	var lost *leftovers
-	if !a.Complete {
-		l.addFromDisk(programs, a.Copy, fromDisk)
+	if !a.Complete || len(unread) > 0 {
+		l.addFromDisk(programs, spokenOf(a.Copy, unread), fromDisk)
 		lost = l.findLeftovers()
 		defer lost.close()
 	}
 	for _, name := range slices.Sorted(maps.Keys(programs)) {
 		l.takeOver(programs[name], fromDisk[name], lost)
-		l.proceed()
+		l.pulse.beat()
 	}
 }
 
-// copied reads what was in custody.
-func (l *loop) copied(items []custody.Item) map[string]*saved {
-	programs, inherited := map[string]*saved{}, inheritedOf(items)
+// copied reads what was in custody. unread are the keys of definitions that cannot be
+// read, most often because the snapshot ended before what they name: the disk has them.
+func (l *loop) copied(items []custody.Item) (programs map[string]*saved, unread []string) {
+	programs = map[string]*saved{}
+	inherited := environsOf(items)
 	for _, it := range items {
 		name, ok := strings.CutPrefix(it.Key, definitionItem)
 		if !ok || it.Gone {
@@ -43,7 +46,8 @@ func (l *loop) copied(items []custody.Item) map[string]*saved {
 		list, known := inherited[d.Environ]
 		d.Definition.Inherit = list
 		if err != nil || d.Environ != "" && !known || d.Definition.Validate() != nil {
-			l.tell("supervisor_failed", "the copy of "+name+" cannot be read: its definition on the disk counts")
+			l.tell("supervisor_note", "the copy of "+name+" is not whole: what the disk has of it counts")
+			unread = append(unread, it.Key)
 			continue
 		}
 		programs[name] = &saved{definition: d.Definition, request: d.Request}
@@ -54,7 +58,19 @@ func (l *loop) copied(items []custody.Item) map[string]*saved {
 			s.run = readRun(it.Body)
 		}
 	}
-	return programs
+	return programs, unread
+}
+
+// spokenOf are the keys of which the copy is newer than the disk, also what is gone.
+func spokenOf(items []custody.Item, unread []string) map[string]bool {
+	spoken := map[string]bool{}
+	for _, it := range items {
+		spoken[it.Key] = true
+	}
+	for _, key := range unread {
+		delete(spoken, key)
+	}
+	return spoken
 }
 
 // readRun is the zero record when it cannot be read.
@@ -66,11 +82,7 @@ func readRun(b []byte) (r runRecord) {
 }
 
 // addFromDisk adds what the copy does not speak of.
-func (l *loop) addFromDisk(programs map[string]*saved, items []custody.Item, fromDisk map[string]bool) {
-	spoken := map[string]bool{}
-	for _, it := range items {
-		spoken[it.Key] = true
-	}
+func (l *loop) addFromDisk(programs map[string]*saved, spoken map[string]bool, fromDisk map[string]bool) {
 	found, notes, err := loadAll(l.shelf, l.boot)
 	if err != nil {
 		l.tell("supervisor_failed", err.Error())
@@ -130,7 +142,8 @@ func (l *loop) takeOver(s *saved, fromDisk bool, lost *leftovers) {
 	p.l.next(p.putBack)
 }
 
-// putBackPause lets a takeover come to its end before the disk is cared for.
+// putBackPause lets a takeover come to its end before the disk is cared for. When both
+// supervisors die within it, the disk has what the dead one had stored.
 const putBackPause = 100 * time.Millisecond
 
 // putBack hands on what has been taken over, and stores it, as whoever died may not have
@@ -143,7 +156,7 @@ func (p *program) putBack() {
 		if l.programs[name] != p {
 			return
 		}
-		l.scribe.store(name, definitionExt, definitionRecord{BootID: l.boot, Request: p.request, Definition: p.def}, false, l.recordStored)
+		l.scribe.store(name, definitionExt, p.definition(), false, l.recordStored)
 		l.scribe.store(name, runExt, p.run, false, l.recordStored)
 	})
 }
@@ -288,7 +301,7 @@ func (p *program) ranInGroup() bool {
 		return true
 	}
 	used, err := p.group.Usage()
-	return err == nil && used > p.run.Before
+	return err == nil && used > p.run.CgroupUsage
 }
 
 // chooseMain returns the oldest that leads its session, as what we start does, and

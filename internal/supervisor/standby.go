@@ -200,9 +200,10 @@ func (s *standby) keepProcess(name string, body []byte, file *os.File) {
 	s.processes[name] = keptProcess{h, r.Generation}
 }
 
-// ack acknowledges everything up to seq, when what has come with it has been taken, too.
+// ack notes that everything up to seq is to be acknowledged.
 func (s *standby) ack(seq uint64) { s.unacked = seq }
 
+// sendAck acknowledges what was noted: one parcel for all that came in one batch.
 func (s *standby) sendAck() {
 	if s == nil || s.over || s.unacked == 0 {
 		return

@@ -40,14 +40,14 @@ type runRecord struct {
 	Token   string   `json:"token,omitempty"`
 	Process *proc.ID `json:"process,omitempty"` // nil: none, or an intent
 	Cgroup  string   `json:"cgroup,omitempty"`  // in which it was started; empty: none of its own
-	// Before is the processor time that was used in the cgroup before it was started.
-	Before time.Duration `json:"cgroup_usage_ns,omitempty"`
+	// CgroupUsage is the processor time that was used in the cgroup before it was started.
+	CgroupUsage time.Duration `json:"cgroup_usage_ns,omitempty"`
 	// Known are descendants of the process that were seen while it lived.
 	Known []proc.ID `json:"known,omitempty"`
 }
 
 func (r runRecord) equal(o runRecord) bool {
-	return r.BootID == o.BootID && r.Record == o.Record && r.Token == o.Token && r.Cgroup == o.Cgroup && r.Before == o.Before &&
+	return r.BootID == o.BootID && r.Record == o.Record && r.Token == o.Token && r.Cgroup == o.Cgroup && r.CgroupUsage == o.CgroupUsage &&
 		(r.Process == nil) == (o.Process == nil) && (r.Process == nil || *r.Process == *o.Process) && slices.Equal(r.Known, o.Known)
 }
 

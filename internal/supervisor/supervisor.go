@@ -24,8 +24,8 @@ type Config struct {
 	// Command starts the peer; its executable is resolved by Run.
 	Command []string
 	Logger  *slog.Logger // nil: nothing is logged
-	// Rest, when not nil, is called when it is quiet after much was done: for memory that
-	// is not needed any more.
+	// Rest, when not nil, is called when it is quiet after much was done, on a goroutine of
+	// its own: for memory that is not needed any more.
 	Rest func()
 }
 
@@ -97,10 +97,10 @@ func newLoop(cfg Config) (*loop, error) {
 		groupName: "pairguard-" + hex.EncodeToString(sum[:6]),
 		journal:   journal, pump: pump, scribe: newScribe(shelf), starts: newQueue(),
 		inbox: newInbox(), ctx: ctx, cancel: cancel,
-		custody: custody.New(), tickets: map[uint64]func(held bool){}, programs: map[string]*program{}, environs: map[string]*environ{},
+		custody: custody.New(), tickets: map[uint64]func(held bool){}, programs: map[string]*program{}, environs: map[string]*inherited{},
 		since: time.Now(),
 	}
-	l.answeredAt.Store(int64(l.now()))
+	l.pulse.answered.Store(int64(l.now()))
 	return l, nil
 }
 

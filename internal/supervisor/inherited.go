@@ -9,9 +9,9 @@ import (
 	"github.com/pairguard/pairguard/internal/custody"
 )
 
-// environ is the variables that programs have inherited from one shell. They share
+// inherited is the variables that programs have inherited from one shell. They share
 // them, here and in custody: a thousand copies would be most of what there is.
-type environ struct {
+type inherited struct {
 	l     *loop
 	sum   string
 	list  []string
@@ -32,8 +32,9 @@ func (p *program) share() {
 	}
 }
 
-// inherit adds a user; the standby gets the variables before anything that names them.
-func (l *loop) inherit(list []string) *environ {
+// inherit adds a user. The standby gets the variables before a definition that names
+// them; in a snapshot that was not finished they can be missing.
+func (l *loop) inherit(list []string) *inherited {
 	if len(list) == 0 {
 		return nil
 	}
@@ -41,7 +42,7 @@ func (l *loop) inherit(list []string) *environ {
 	sum := hex.EncodeToString(digest[:16])
 	e := l.environs[sum]
 	if e == nil {
-		e = &environ{l: l, sum: sum, list: list}
+		e = &inherited{l: l, sum: sum, list: list}
 		l.environs[sum] = e
 		l.submit(custody.Item{Key: environItem + sum, Body: encode(list)}, nil)
 	}
@@ -50,7 +51,7 @@ func (l *loop) inherit(list []string) *environ {
 }
 
 // release takes a user away; nil has none.
-func (e *environ) release() {
+func (e *inherited) release() {
 	if e == nil {
 		return
 	}
@@ -60,8 +61,8 @@ func (e *environ) release() {
 	}
 }
 
-// inheritedOf reads the variables that are in custody, by their sums.
-func inheritedOf(items []custody.Item) map[string][]string {
+// environsOf reads the variables that are in custody, by their sums.
+func environsOf(items []custody.Item) map[string][]string {
 	all := map[string][]string{}
 	for _, it := range items {
 		sum, ok := strings.CutPrefix(it.Key, environItem)

@@ -12,23 +12,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Births is a named pipe into which processes of bench/stamp print who they are and
+// Stamps is a named pipe into which processes of bench/stamp print who they are and
 // when they were born. Owned by one goroutine.
-type Births struct {
+type Stamps struct {
 	Path  string
 	pipe  *os.File
 	lines *bufio.Scanner
 }
 
-// Birth is one process's word.
-type Birth struct {
+// Stamp is one process's word.
+type Stamp struct {
 	PID int
 	At  time.Duration // on CLOCK_MONOTONIC
 }
 
-// NewBirths makes the pipe in the stage's root.
-func NewBirths(s *Stage, name string) (*Births, error) {
-	b := &Births{Path: filepath.Join(s.Root, name)}
+// NewStamps makes the pipe in the stage's root.
+func NewStamps(s *Stage, name string) (*Stamps, error) {
+	b := &Stamps{Path: filepath.Join(s.Root, name)}
 	if err := unix.Mkfifo(b.Path, 0o600); err != nil {
 		return nil, err
 	}
@@ -40,19 +40,19 @@ func NewBirths(s *Stage, name string) (*Births, error) {
 	return b, nil
 }
 
-// Next waits for one birth.
-func (b *Births) Next(ctx context.Context) (Birth, error) {
+// Next waits for one stamp.
+func (b *Stamps) Next(ctx context.Context) (Stamp, error) {
 	all, err := b.Await(ctx, 1)
 	if err != nil {
-		return Birth{}, err
+		return Stamp{}, err
 	}
 	return all[0], nil
 }
 
-// Await waits for n births, each for [Patience].
-func (b *Births) Await(ctx context.Context, n int) ([]Birth, error) {
+// Await waits for n stamps, each for [Patience].
+func (b *Stamps) Await(ctx context.Context, n int) ([]Stamp, error) {
 	defer context.AfterFunc(ctx, func() { _ = b.pipe.SetReadDeadline(time.Now()) })()
-	var all []Birth
+	var all []Stamp
 	for len(all) < n {
 		if err := b.pipe.SetReadDeadline(time.Now().Add(Patience)); err != nil {
 			return all, err
@@ -63,7 +63,7 @@ func (b *Births) Await(ctx context.Context, n int) ([]Birth, error) {
 		if !b.lines.Scan() {
 			return all, errors.Join(fmt.Errorf("%d of %d processes have said that they were born", len(all), n), b.lines.Err(), ctx.Err())
 		}
-		var one Birth
+		var one Stamp
 		var at int64
 		if _, err := fmt.Sscan(b.lines.Text(), &one.PID, &at); err != nil {
 			return all, err
@@ -75,7 +75,7 @@ func (b *Births) Await(ctx context.Context, n int) ([]Birth, error) {
 }
 
 // Close gives the pipe back.
-func (b *Births) Close() error { return b.pipe.Close() }
+func (b *Stamps) Close() error { return b.pipe.Close() }
 
 // Monotonic is the time on CLOCK_MONOTONIC.
 func Monotonic() (time.Duration, error) {

@@ -25,9 +25,9 @@ func TestBusyLoopIsHealthy(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				l := &loop{inbox: newInbox(), ctx: t.Context()}
-				l.answeredAt.Store(int64(l.now() - c.answered))
+				l.pulse.answered.Store(int64(l.now() - c.answered))
 				if c.works {
-					time.AfterFunc(progressLook/2, l.proceed)
+					time.AfterFunc(progressLook/2, l.pulse.beat)
 				}
 				if err := l.healthy(ctx); (err == nil) != c.healthy {
 					t.Errorf("healthy: %v", err)

@@ -8,9 +8,10 @@ import (
 	"github.com/pairguard/pairguard/bench/stage"
 )
 
-// start starts a Go program and ends it; it returns the time from exec to main.
-func start(ctx context.Context, program string, births *stage.Births) (time.Duration, error) {
-	cmd := exec.Command(program, births.Path)
+// timeStart starts a Go program and ends it; it returns the time from just before the
+// fork to the first instruction of the program's own.
+func timeStart(ctx context.Context, program string, stamps *stage.Stamps) (time.Duration, error) {
+	cmd := exec.Command(program, stamps.Path)
 	before, err := stage.Monotonic()
 	if err != nil {
 		return 0, err
@@ -18,7 +19,7 @@ func start(ctx context.Context, program string, births *stage.Births) (time.Dura
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}
-	born, err := births.Next(ctx)
+	born, err := stamps.Next(ctx)
 	if err != nil {
 		return 0, err
 	}
