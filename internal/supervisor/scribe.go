@@ -46,7 +46,7 @@ func (s *scribe) store(name, ext string, value any, lasting bool, then func(erro
 		s.pending[key] = w
 		s.order = append(s.order, key)
 	}
-	w.value, w.lasting = value, lasting
+	w.value, w.lasting = value, w.lasting || lasting // who waits for an older state was promised the disk
 	if then != nil {
 		w.then = append(w.then, then)
 	}
