@@ -6,6 +6,8 @@ type Item struct {
 	Body  []byte // not changed by anybody after it was handed in
 	Files int    // how many descriptors belong to it
 	Gone  bool   // there is no such thing any more
+	// First: others speak of it, so it is given before all that waits. That it is gone is not.
+	First bool
 }
 
 // Event is something that happened outside. The set is sealed. What answers nothing changes nothing.

@@ -20,6 +20,7 @@ type giving struct {
 	entries  map[string]*entry
 	order    []*entry // in the order in which they came; one that is gone leaves the entries when the standby knows
 	left     int      // of order, how many are forgotten
+	firsts   []place  // to be given before queue
 	queue    []place  // to be given, what was submitted first first
 	waiting  int      // places that count
 	turn     uint64   // the newest place
@@ -136,20 +137,41 @@ func (g *giving) submit(s Submit) {
 	g.enqueue(n)
 }
 
-// enqueue puts an entry at the end, wherever it was: it may speak of what was submitted
-// after its former place.
+// enqueue keeps the place of what waits already, but for what goes first: it is needed
+// before what was submitted earlier, and no longer when all that waits is given.
 func (g *giving) enqueue(n *entry) {
+	if n.turn != 0 && !n.item.First {
+		return
+	}
 	if n.turn == 0 {
 		g.waiting++
 	}
 	g.turn++
 	n.turn = g.turn
+	if n.item.First && !n.item.Gone {
+		g.firsts = append(g.firsts, place{n, n.turn})
+		return
+	}
 	g.queue = append(g.queue, place{n, n.turn})
+}
+
+// next takes the next place; false: there is none.
+func (g *giving) next() (p place, ok bool) {
+	from := &g.firsts
+	if len(*from) == 0 {
+		from = &g.queue
+	}
+	if len(*from) == 0 {
+		return p, false
+	}
+	p = (*from)[0]
+	(*from)[0], *from = place{}, (*from)[1:]
+	return p, true
 }
 
 // snapshot: a new standby is given everything.
 func (g *giving) snapshot() {
-	g.queue, g.waiting, g.fresh, g.ending, g.done = nil, 0, 0, false, false
+	g.firsts, g.queue, g.waiting, g.fresh, g.ending, g.done = nil, nil, 0, 0, false, false
 	for _, n := range g.order {
 		if n.left {
 			continue
@@ -175,7 +197,7 @@ func (g *giving) recall() {
 // lost: whoever takes over reads the disk.
 func (g *giving) lost() {
 	g.recall()
-	g.standing, g.fenceAt, g.queue, g.waiting, g.done = alone, never, nil, 0, false
+	g.standing, g.fenceAt, g.firsts, g.queue, g.waiting, g.done = alone, never, nil, nil, 0, false
 	for _, n := range slices.Clone(g.order) { // forget may compact it
 		for _, t := range n.tickets {
 			g.do(Release{Ticket: t})
@@ -198,11 +220,10 @@ func (g *giving) give() {
 			g.do(EndSnapshot{g.seq})
 			continue
 		}
-		if len(g.queue) == 0 {
+		next, ok := g.next()
+		if !ok {
 			return
 		}
-		next := g.queue[0]
-		g.queue[0], g.queue = place{}, g.queue[1:]
 		n := next.entry
 		if n.turn != next.turn {
 			continue

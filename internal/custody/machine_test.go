@@ -346,14 +346,22 @@ func (c *counter) next(seed, seq uint64) {
 	c.seq = seq
 }
 
-// TestWhatIsSubmittedAgainGoesToTheEnd: it may speak of what was submitted in between.
-func TestWhatIsSubmittedAgainGoesToTheEnd(t *testing.T) {
+// TestWhatOthersSpeakOfGoesFirst: also before what waits already, in a snapshot too; that
+// it is gone goes after all that may speak of it.
+func TestWhatOthersSpeakOfGoesFirst(t *testing.T) {
+	first := func(key, body string) Item { return Item{Key: key, Body: []byte(body), First: true} }
 	y := active(t).step(StandbyJoined{}, "EndSnapshot 1").step(Acked{1})
 	for n := range Window {
 		y.step(Submit{item(fmt.Sprint(n), "x"), 0}, fmt.Sprintf("Give %d %d=x", n+2, n))
 	}
-	y.step(Submit{item("a", "1"), 0}).step(Submit{item("b", "1"), 0}).step(Submit{item("a", "2"), 7})
+	y.step(Submit{item("a", "1"), 0}).step(Submit{item("b", "1"), 0})
+	y.step(Submit{first("e", "1"), 0}).step(Submit{item("a", "2 of e"), 7}).step(Submit{first("f", "1"), 0})
+	y.step(Submit{Item{Key: "f", First: true, Gone: true}, 0})
 	y.lacks("the standby has not acknowledged everything yet")
-	y.step(Acked{Window + 1}, fmt.Sprintf("Give %d b=1", Window+2), fmt.Sprintf("Give %d a=2", Window+3))
-	y.step(Acked{Window + 3}, "Release 7 held").lacks("")
+	y.step(Acked{Window + 1}, fmt.Sprintf("Give %d e=1", Window+2), fmt.Sprintf("Give %d a=2 of e", Window+3),
+		fmt.Sprintf("Give %d b=1", Window+4), fmt.Sprintf("Give %d f= gone", Window+5))
+	y.step(Acked{Window + 5}, "Release 7 held").lacks("")
+
+	z := active(t).step(Submit{item("a", "1"), 0}).step(Submit{first("e", "1"), 0})
+	z.step(StandbyJoined{}, "Give 1 e=1", "Give 2 a=1", "EndSnapshot 3")
 }

@@ -86,9 +86,10 @@ func (d *Dir) storeSpare(path string, b []byte) error {
 	if err != nil {
 		return err
 	}
-	if more := int(info.Size()) - len(b); more > shelfRoom {
+	if info.Size() > shelfRoom {
 		return fmt.Errorf("%s: it is longer than any record", spare)
-	} else if more > 0 {
+	}
+	if more := int(info.Size()) - len(b); more > 0 {
 		b = append(b, bytes.Repeat([]byte{'\n'}, more)...)
 	}
 	if _, err := d.disk.write(f, b); err != nil {

@@ -75,8 +75,21 @@ func OpenCgroup(path string) (*Cgroup, error) {
 }
 
 // Reusable reports whether processes can be started in it for sure: MakeCgroup made it,
-// and Kill was not called. What is left in it lives on.
-func (c *Cgroup) Reusable() bool { return !c.spent.Load() }
+// Kill was not called, and nobody has frozen it (a child would not come to its exec) or
+// put cgroups with controllers below it. What is left in it lives on.
+func (c *Cgroup) Reusable() bool {
+	if c.spent.Load() {
+		return false
+	}
+	for file, want := range map[string]string{"cgroup.freeze": "0", "cgroup.subtree_control": ""} {
+		var buf [256]byte
+		text, err := readShort(filepath.Join(c.path, file), buf[:])
+		if err != nil || string(bytes.TrimSpace(text)) != want {
+			return false
+		}
+	}
+	return true
+}
 
 // Path is where the cgroup is in the file system; it is the same for all processes
 // that see the same mounts.

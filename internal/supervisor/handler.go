@@ -200,6 +200,7 @@ func (h *handler) bring(t *task, def control.Definition, request string) {
 		p = l.newProgram(def, request)
 		p.machine = lifecycle.New(policyOf(&def), newRandom)
 		t.define(p)
+		p.takeStray()
 		p.step(lifecycle.Start{})
 		t.await(p, control.DidAdd, 0, tried)
 		return
@@ -392,6 +393,7 @@ func (h *handler) Wait(ctx context.Context, w control.WaitParams) (control.WaitR
 
 // Down is control.Handler's.
 func (h *handler) Down(ctx context.Context, _ control.DownParams) (control.Changes, error) {
+	h.l.post(h.l.endStrays)
 	changes, err := h.each(ctx, nil, func(t *task, p *program) {
 		t.await(p, control.DidRemove, pidOf(p), gone)
 		p.leave()

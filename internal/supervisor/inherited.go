@@ -32,8 +32,8 @@ func (p *program) share() {
 	}
 }
 
-// inherit adds a user. The standby gets the variables before a definition that names
-// them; in a snapshot that was not finished they can be missing.
+// inherit adds a user. The standby gets the variables before any definition that names
+// them.
 func (l *loop) inherit(list []string) *inherited {
 	if len(list) == 0 {
 		return nil
@@ -44,7 +44,7 @@ func (l *loop) inherit(list []string) *inherited {
 	if e == nil {
 		e = &inherited{l: l, sum: sum, list: list}
 		l.environs[sum] = e
-		l.submit(custody.Item{Key: environItem + sum, Body: encode(list)}, nil)
+		l.submit(custody.Item{Key: environItem + sum, Body: encode(list), First: true}, nil)
 	}
 	e.users++
 	return e
@@ -57,7 +57,7 @@ func (e *inherited) release() {
 	}
 	if e.users--; e.users == 0 {
 		delete(e.l.environs, e.sum)
-		e.l.submit(custody.Item{Key: environItem + e.sum, Gone: true}, nil)
+		e.l.submit(custody.Item{Key: environItem + e.sum, First: true, Gone: true}, nil)
 	}
 }
 
@@ -75,4 +75,14 @@ func environsOf(items []custody.Item) map[string][]string {
 		}
 	}
 	return all
+}
+
+// releaseUnused takes back what was in custody and no program has.
+func (l *loop) releaseUnused(items []custody.Item) {
+	for _, it := range items {
+		sum, ok := strings.CutPrefix(it.Key, environItem)
+		if ok && !it.Gone && l.environs[sum] == nil {
+			l.submit(custody.Item{Key: it.Key, First: true, Gone: true}, nil)
+		}
+	}
 }

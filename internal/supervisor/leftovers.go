@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/pairguard/pairguard/internal/lifecycle"
 	"github.com/pairguard/pairguard/internal/proc"
 )
 
@@ -57,6 +58,10 @@ func (o *leftovers) of(p *program) (gen uint64, main *proc.Handle) {
 		if found == nil {
 			continue
 		}
+		if p.run.Process != nil && found.ID() == *p.run.Process { // known, whatever mark it has
+			found.Close()
+			continue
+		}
 		if life <= max(gen, p.record().Generation) {
 			o.end(p, life, found)
 			continue
@@ -77,10 +82,77 @@ func (o *leftovers) end(p *program, gen uint64, h *proc.Handle) {
 	h.Close()
 }
 
+// close ends the search.
 func (o *leftovers) close() {
 	for _, processes := range o.marked {
 		for _, h := range processes {
 			h.Close()
 		}
+	}
+}
+
+// stray is a program that nobody defined as far as the disk knows: both supervisors died
+// while an up or run was on its way. Whoever asks again gets it.
+type stray struct {
+	generation uint64
+	main       *proc.Handle
+}
+
+// keepStrays keeps the main processes of names that are not known, the newest of each.
+func (o *leftovers) keepStrays() {
+	if o == nil {
+		return
+	}
+	for token, processes := range o.marked {
+		name, life, ok := parseToken(token)
+		if !ok || o.l.programs[name] != nil {
+			continue
+		}
+		delete(o.marked, token)
+		main := chooseMain(processes)
+		if main == nil {
+			continue
+		}
+		old := o.l.strays[name]
+		if old.generation > life {
+			main, life, old = old.main, old.generation, stray{life, main}
+		}
+		if old.main != nil {
+			o.l.later(func() { endStray(old) })
+		}
+		o.l.strays[name] = stray{life, main}
+		o.l.tell("supervisor_note", fmt.Sprintf("process %d is of a program %s that the disk does not know: the next 'up' or 'run' of that name takes it, 'down' ends it", main.PID(), name))
+	}
+}
+
+func endStray(s stray) {
+	_ = s.main.Kill()
+	<-s.main.Done()
+	s.main.Close()
+}
+
+// takeStray makes a stray, if there is one, the process of a program that has just been
+// defined.
+func (p *program) takeStray() {
+	s, found := p.l.strays[p.def.Name]
+	if !found {
+		return
+	}
+	delete(p.l.strays, p.def.Name)
+	if err := p.openOutput(); err != nil {
+		p.logging = err.Error()
+		p.tell("program_output", err.Error())
+	}
+	p.adopted = true
+	p.step(lifecycle.Begin{FromDisk: true, Found: s.generation})
+	p.guard(s.generation, s.main)
+	p.publish(nil)
+}
+
+// endStrays ends them all.
+func (l *loop) endStrays() {
+	for name, s := range l.strays {
+		delete(l.strays, name)
+		l.later(func() { endStray(s) })
 	}
 }

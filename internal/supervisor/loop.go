@@ -60,6 +60,7 @@ type loop struct {
 	unborn  *os.File // the births pipe of the one before us, where it was not waited for to the end; nil: settled
 
 	programs map[string]*program   // while we act
+	strays   map[string]stray      // by name
 	environs map[string]*inherited // by their sums, those that programs have
 	nextDue  time.Duration         // no program is due before; 0: none is
 	busy     int                   // requests in work that may start something

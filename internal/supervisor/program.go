@@ -28,6 +28,8 @@ type program struct {
 	tree    *proc.Tree   // of that; nil: none
 	group   *proc.Cgroup // of the newest life, and of the next ones as long as it can be; nil: there is none to be had
 	adopted bool
+	// groupGone: the cgroup of the newest life was removed before we took over.
+	groupGone bool
 
 	environ      *inherited // nil: it inherits nothing
 	outdated     *inherited // that of the definition that the standby has; nil: the same
@@ -310,6 +312,7 @@ func (p *program) newGroup(gen uint64) (path string, before time.Duration) {
 		}
 	}
 	p.dropGroup()
+	p.groupGone = false
 	group, err := proc.MakeCgroup(p.l.groupName, fmt.Sprintf("%s.%d", p.def.Name, gen))
 	if err != nil {
 		return "", 0

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -17,11 +18,10 @@ import (
 // restore takes over every program that whoever acted before has left: from the copy
 // that we hold, and from the disk where that is not all.
 func (l *loop) restore(a custody.Act) {
-	programs, unread := l.copied(a.Copy)
-	fromDisk := map[string]bool{}
+	programs, fromDisk := l.copied(a.Copy), map[string]bool{}
 	var lost *leftovers
-	if !a.Complete || len(unread) > 0 {
-		l.addFromDisk(programs, spokenOf(a.Copy, unread), fromDisk)
+	if !a.Complete {
+		l.addFromDisk(programs, a.Copy, fromDisk)
 		lost = l.findLeftovers()
 		defer lost.close()
 	}
@@ -29,13 +29,13 @@ func (l *loop) restore(a custody.Act) {
 		l.takeOver(programs[name], fromDisk[name], lost)
 		l.pulse.beat()
 	}
+	l.releaseUnused(a.Copy)
+	lost.keepStrays()
 }
 
-// copied reads what was in custody. unread are the keys of definitions that cannot be
-// read, most often because the snapshot ended before what they name: the disk has them.
-func (l *loop) copied(items []custody.Item) (programs map[string]*saved, unread []string) {
-	programs = map[string]*saved{}
-	inherited := environsOf(items)
+// copied reads what was in custody.
+func (l *loop) copied(items []custody.Item) map[string]*saved {
+	programs, inherited := map[string]*saved{}, environsOf(items)
 	for _, it := range items {
 		name, ok := strings.CutPrefix(it.Key, definitionItem)
 		if !ok || it.Gone {
@@ -46,8 +46,10 @@ func (l *loop) copied(items []custody.Item) (programs map[string]*saved, unread 
 		list, known := inherited[d.Environ]
 		d.Definition.Inherit = list
 		if err != nil || d.Environ != "" && !known || d.Definition.Validate() != nil {
-			l.tell("supervisor_note", "the copy of "+name+" is not whole: what the disk has of it counts")
-			unread = append(unread, it.Key)
+			l.tell("supervisor_failed", "the copy of "+name+" cannot be read: its definition on the disk counts")
+			if s, _, err := load(l.shelf, name, l.boot); err == nil && s != nil {
+				programs[name] = &saved{definition: s.definition, request: s.request}
+			}
 			continue
 		}
 		programs[name] = &saved{definition: d.Definition, request: d.Request}
@@ -58,19 +60,7 @@ func (l *loop) copied(items []custody.Item) (programs map[string]*saved, unread 
 			s.run = readRun(it.Body)
 		}
 	}
-	return programs, unread
-}
-
-// spokenOf are the keys of which the copy is newer than the disk, also what is gone.
-func spokenOf(items []custody.Item, unread []string) map[string]bool {
-	spoken := map[string]bool{}
-	for _, it := range items {
-		spoken[it.Key] = true
-	}
-	for _, key := range unread {
-		delete(spoken, key)
-	}
-	return spoken
+	return programs
 }
 
 // readRun is the zero record when it cannot be read.
@@ -82,7 +72,11 @@ func readRun(b []byte) (r runRecord) {
 }
 
 // addFromDisk adds what the copy does not speak of.
-func (l *loop) addFromDisk(programs map[string]*saved, spoken map[string]bool, fromDisk map[string]bool) {
+func (l *loop) addFromDisk(programs map[string]*saved, items []custody.Item, fromDisk map[string]bool) {
+	spoken := map[string]bool{}
+	for _, it := range items {
+		spoken[it.Key] = true
+	}
 	found, notes, err := loadAll(l.shelf, l.boot)
 	if err != nil {
 		l.tell("supervisor_failed", err.Error())
@@ -118,7 +112,9 @@ func (l *loop) takeOver(s *saved, fromDisk bool, lost *leftovers) {
 	p.run.BootID = l.boot
 	p.machine = lifecycle.Restore(policyOf(&s.definition), s.run.Record, rand.Float64)
 	if s.run.Cgroup != "" {
-		p.group, _ = proc.OpenCgroup(s.run.Cgroup)
+		var err error
+		p.group, err = proc.OpenCgroup(s.run.Cgroup)
+		p.groupGone = errors.Is(err, os.ErrNotExist)
 	}
 	if s.run.Record.Phase != lifecycle.Idle || p.pipe != nil {
 		if err := p.openOutput(); err != nil {
@@ -181,6 +177,7 @@ func (p *program) adopt(handle *proc.Handle) {
 		p.openOrphans()
 		p.l.post(func() { p.step(lifecycle.Ended{Gen: gen}) }) // after Begin
 	case lifecycle.Clearing:
+		p.adopted = true
 		if handle != nil {
 			handle.Close()
 		}
@@ -197,12 +194,14 @@ func (p *program) adopt(handle *proc.Handle) {
 	}
 }
 
-// openOrphans is for what a main process has left behind that we have no handle of.
+// openOrphans is for what a main process has left behind that we have no handle of, or
+// do not even know.
 func (p *program) openOrphans() {
-	if p.run.Process == nil {
-		return
+	var main proc.ID
+	if p.run.Process != nil {
+		main = *p.run.Process
 	}
-	tree, err := proc.OpenOrphans(*p.run.Process, p.group)
+	tree, err := proc.OpenOrphans(main, p.group)
 	if err != nil {
 		if !isGone(err) {
 			p.tell("program_failed", "what it left behind cannot be found: "+err.Error())
@@ -265,13 +264,18 @@ func (l *loop) resolve(p *program, gen uint64) {
 			writers, err2 := proc.FindWriters(pipe)
 			marked, err = append(marked, writers...), errors.Join(err, err2)
 		}
-		traces := len(marked) > 0
+		var traces []proc.ID
+		for _, h := range marked {
+			traces = append(traces, h.ID())
+		}
 		main := chooseMain(marked)
 		l.post(func() { p.resolved(gen, main, traces, err) })
 	})
 }
 
-func (p *program) resolved(gen uint64, main *proc.Handle, traces bool, err error) {
+// resolved takes what was found of a start: its main process, or else traces, processes
+// that it has left behind.
+func (p *program) resolved(gen uint64, main *proc.Handle, traces []proc.ID, err error) {
 	if p.record().Phase != lifecycle.Birth || p.record().Generation != gen {
 		if main != nil {
 			main.Close()
@@ -287,15 +291,20 @@ func (p *program) resolved(gen uint64, main *proc.Handle, traces bool, err error
 		p.guard(gen, main)
 		p.step(lifecycle.Resolved{Gen: gen, Found: true})
 	default:
-		p.step(lifecycle.Resolved{Gen: gen, Ran: traces || p.ranInGroup()})
+		ran := len(traces) > 0 || p.ranInGroup()
+		if ran {
+			p.run.Known = append(p.run.Known, traces...)
+			p.openOrphans()
+		}
+		p.step(lifecycle.Resolved{Gen: gen, Ran: ran})
 	}
 }
 
 // ranInGroup reports whether the newest start came as far as its cgroup, whatever has
-// become of it.
+// become of it. A cgroup that is not there any more was removed after its end.
 func (p *program) ranInGroup() bool {
 	if p.group == nil {
-		return false
+		return p.groupGone
 	}
 	if populated, err := p.group.Populated(); err == nil && populated {
 		return true

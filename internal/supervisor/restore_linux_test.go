@@ -8,8 +8,8 @@ import (
 	"github.com/pairguard/pairguard/internal/custody"
 )
 
-// A definition in custody whose inherited variables did not come before the active one
-// died is read from the disk; one that is gone is not.
+// A definition in custody that cannot be read is read from the disk; one that is gone is
+// not.
 func TestDefinitionThatIsNotWholeIsReadFromTheDisk(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "f")
 	l, err := newLoop(Config{Dir: dir, Self: control.First, Peer: control.Second})
@@ -34,8 +34,8 @@ func TestDefinitionThatIsNotWholeIsReadFromTheDisk(t *testing.T) {
 	}
 	items = append(items, custody.Item{Key: environItem + "sum-of-whole", Body: encode([]string{"A=copy"})})
 
-	programs, unread := l.copied(items)
-	l.addFromDisk(programs, spokenOf(items, unread), map[string]bool{})
+	programs := l.copied(items)
+	l.addFromDisk(programs, items, map[string]bool{})
 	for name, want := range map[string]string{"whole": "A=copy", "torn": "A=torn"} {
 		if p := programs[name]; p == nil || len(p.definition.Inherit) != 1 || p.definition.Inherit[0] != want {
 			t.Errorf("%s: %+v, want %s", name, p, want)

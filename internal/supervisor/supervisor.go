@@ -97,7 +97,7 @@ func newLoop(cfg Config) (*loop, error) {
 		groupName: "pairguard-" + hex.EncodeToString(sum[:6]),
 		journal:   journal, pump: pump, scribe: newScribe(shelf), starts: newQueue(),
 		inbox: newInbox(), ctx: ctx, cancel: cancel,
-		custody: custody.New(), tickets: map[uint64]func(held bool){}, programs: map[string]*program{}, environs: map[string]*inherited{},
+		custody: custody.New(), tickets: map[uint64]func(held bool){}, programs: map[string]*program{}, environs: map[string]*inherited{}, strays: map[string]stray{},
 		since: time.Now(),
 	}
 	l.pulse.answered.Store(int64(l.now()))

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"os"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -121,9 +122,76 @@ func TestHungSupervisors(t *testing.T) {
 	}
 }
 
+// TestProgramThatTheDiskDoesNotKnow: both supervisors died before an up or run was on the
+// disk. Who asks again gets the process that was started, and it stays known from then on.
+func TestProgramThatTheDiskDoesNotKnow(t *testing.T) {
+	s := newStage(t)
+	def := s.define("web", "wait")
+	program := s.run(def)
+	killBoth := func() {
+		t.Helper()
+		for _, one := range s.awaitGuarded().Supervisors {
+			must(t, syscall.Kill(one.PID, syscall.SIGKILL))
+		}
+		s.await("the death of both", func() bool { return s.holder(control.First) == 0 && s.holder(control.Second) == 0 })
+	}
+	killBoth()
+	dir, err := pairdir.Open(s.dir)
+	must(t, err)
+	shelf, err := dir.Shelf(shelfName)
+	must(t, err)
+	forget(shelf, "web")
+	if again := s.run(def); again.PID != program.PID {
+		t.Fatalf("process %d runs beside %d", again.PID, program.PID)
+	}
+	s.await("its record on the disk", func() bool {
+		st, err := Offline(s.dir)
+		must(t, err)
+		return len(st.Programs) == 1 && st.Programs[0].State == "RUNNING" && st.Programs[0].PID == program.PID
+	})
+	killBoth()
+	if p := s.program("web"); p.PID != program.PID || p.State != "RUNNING" {
+		t.Fatalf("after both were killed again: %+v", p)
+	}
+	if n := s.processesOf("wait"); n != 1 {
+		t.Fatalf("%d processes of one program", n)
+	}
+}
+
+// TestStrayEndsWithDown: nobody asks for it again.
+func TestStrayEndsWithDown(t *testing.T) {
+	s := newStage(t)
+	stray := s.run(s.define("stray", "wait"))
+	s.run(s.define("web", "wait"))
+	for _, one := range s.awaitGuarded().Supervisors {
+		must(t, syscall.Kill(one.PID, syscall.SIGKILL))
+	}
+	s.await("the death of both", func() bool { return s.holder(control.First) == 0 && s.holder(control.Second) == 0 })
+	dir, err := pairdir.Open(s.dir)
+	must(t, err)
+	shelf, err := dir.Shelf(shelfName)
+	must(t, err)
+	forget(shelf, "stray")
+	if n := len(s.status().Programs); n != 1 {
+		t.Fatalf("%d programs, want the one that the disk knows", n)
+	}
+	if !alive(stray.PID) {
+		t.Fatal("the stray was ended before anybody asked")
+	}
+	_, err = s.call.Down(s.context(), control.DownParams{})
+	must(t, err)
+	s.await("the end of the stray", func() bool { return !alive(stray.PID) })
+}
+
 // TestJobThatRanIsNotRunAgain: all that is left of the start of a job is its cgroup, as
 // when it has ended and both supervisors died before the disk knew that it had begun.
 func TestJobThatRanIsNotRunAgain(t *testing.T) {
+	for what, gone := range map[string]bool{"the cgroup is empty": false, "the cgroup was removed": true} {
+		t.Run(what, func(t *testing.T) { jobThatRan(t, gone) })
+	}
+}
+
+func jobThatRan(t *testing.T, gone bool) {
 	s := newStage(t)
 	def := s.define("job", "wait")
 	def.Restart = control.RestartNo
@@ -153,6 +221,10 @@ func TestJobThatRanIsNotRunAgain(t *testing.T) {
 	}
 	r.Record.State, r.Record.Phase, r.Process = lifecycle.Starting, lifecycle.Birth, nil
 	must(t, shelf.Store("job", runExt, r, false))
+
+	if gone {
+		must(t, os.Remove(r.Cgroup))
+	}
 
 	s.await("its end to be known", func() bool { return s.program("job").State == "EXITED" })
 	if p := s.program("job"); p.Generation != 1 || p.LastExit == nil || p.LastExit.Code != nil || p.LastExit.Signal != nil {
