@@ -42,6 +42,23 @@ func (l *loop) findLeftovers() *leftovers {
 	return &leftovers{l: l, marked: marked}
 }
 
+// newest returns what custody or a mark has of a life of p that the record does not know,
+// the newest. Without a Handle: there is none, and kept is as it was.
+func (o *leftovers) newest(p *program, kept keptProcess) keptProcess {
+	gen, main := o.of(p)
+	marked := keptProcess{main, gen}
+	switch {
+	case kept.Handle == nil || kept.generation <= p.record().Generation && main == nil:
+		return marked
+	case kept.generation <= max(p.record().Generation, gen):
+		kept.Close()
+		return marked
+	case main != nil:
+		o.end(p, gen, main)
+	}
+	return kept
+}
+
 // of returns the main process of p's newest life if the record does not know that
 // life, and ends what is left of all others that it does not know.
 func (o *leftovers) of(p *program) (gen uint64, main *proc.Handle) {

@@ -102,38 +102,39 @@ func (l *loop) takeOver(s *saved, fromDisk bool, lost *leftovers) {
 	if files := l.standby.take(outputItem + name); len(files) == 2 {
 		p.pipe, p.log = files[0], files[1]
 	}
-	handle := l.standby.takeProcess(name, s.run.Record.Generation)
-	if s.run.Record.State == "" { // it was never started, or its record is lost
+	kept := l.standby.takeProcess(name)
+	recorded := s.run.Record.State != "" // else it was never started, or its record is lost
+	if recorded {
+		p.run = s.run
+		p.run.BootID = l.boot
+		p.machine = lifecycle.Restore(policyOf(&s.definition), s.run.Record, rand.Float64)
+	} else {
 		p.machine = lifecycle.New(policyOf(&s.definition), rand.Float64)
-		p.lookForLost()
-		return
 	}
-	p.run = s.run
-	p.run.BootID = l.boot
-	p.machine = lifecycle.Restore(policyOf(&s.definition), s.run.Record, rand.Float64)
-	if s.run.Cgroup != "" {
+	if p.run.Cgroup != "" {
 		var err error
-		p.group, err = proc.OpenCgroup(s.run.Cgroup)
+		p.group, err = proc.OpenCgroup(p.run.Cgroup)
 		p.groupGone = errors.Is(err, os.ErrNotExist)
 	}
-	if s.run.Record.Phase != lifecycle.Idle || p.pipe != nil {
+	if p.record().Phase != lifecycle.Idle || p.pipe != nil {
 		if err := p.openOutput(); err != nil {
 			p.logging = err.Error()
 			p.tell("program_output", err.Error())
 		}
 	}
-	if gen, main := lost.of(p); main != nil {
-		// It was started after what the record tells: the disk did not take it.
-		if handle != nil {
-			handle.Close()
-		}
+	if found := lost.newest(p, kept); found.Handle != nil {
+		// It was started after what the record tells: that did not come to us.
 		p.adopted = true
-		p.step(lifecycle.Begin{FromDisk: true, Found: gen})
-		p.l.next(func() { p.guard(gen, main); p.publish(nil) })
+		p.step(lifecycle.Begin{FromDisk: true, Found: found.generation})
+		p.l.next(func() { p.guard(found.generation, found.Handle); p.publish(nil) })
 		p.l.next(p.putBack)
 		return
 	}
-	p.adopt(handle)
+	if !recorded {
+		p.lookForLost()
+		return
+	}
+	p.adopt(kept.of(p.record().Generation))
 	p.step(lifecycle.Begin{FromDisk: fromDisk})
 	p.l.next(p.putBack)
 }

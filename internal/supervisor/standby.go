@@ -49,6 +49,15 @@ type keptProcess struct {
 	generation uint64
 }
 
+// of returns the process if it is that of the life, and closes any other.
+func (p keptProcess) of(generation uint64) *proc.Handle {
+	if p.Handle != nil && p.generation != generation {
+		p.Close()
+		return nil
+	}
+	return p.Handle
+}
+
 // joining is what a standby says of itself.
 type joining struct {
 	Generation uint64    `json:"generation"`
@@ -226,18 +235,15 @@ func (s *standby) take(key string) []*os.File {
 	return files
 }
 
-// takeProcess hands over the main process of that life; nil: it is not here.
-func (s *standby) takeProcess(name string, generation uint64) *proc.Handle {
+// takeProcess hands over the newest main process of a program; its Handle is nil when
+// there is none.
+func (s *standby) takeProcess(name string) keptProcess {
 	if s == nil {
-		return nil
+		return keptProcess{}
 	}
-	p, known := s.processes[name]
+	p := s.processes[name]
 	delete(s.processes, name)
-	if known && p.generation != generation {
-		p.Close()
-		return nil
-	}
-	return p.Handle
+	return p
 }
 
 // drop gives everything back.
