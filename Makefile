@@ -41,7 +41,7 @@ exhaustive: ## every order of everything, with DEEDS deeds put in at every point
 chaos: ## real processes under a seeded mix of faults; MINUTES and SEED say how long and which (SEED=0: a random one)
 	CGO_ENABLED=0 go test ./internal/e2e -run TestChaos -count 1 -v -timeout 0 -args -chaos $(MINUTES)m -chaos-seed $(SEED)
 
-custody: ## a program that prints all the time under supervisors that are killed and stopped 490 times: nothing is lost; 15 minutes
+custody: ## a program that prints all the time under supervisors that are killed and stopped 490 times: nothing is lost; 5 minutes
 	go run ./bench/custody
 
 starve: ## real pairs without CPU, in every way there is, 3 minutes each; needs root; some 15 minutes, or MINUTES=1 for a short form

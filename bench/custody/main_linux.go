@@ -33,7 +33,7 @@ func main() {
 	flag.IntVar(&p.both, "both", 50, "kills of both, with an up afterwards")
 	flag.IntVar(&p.stops, "stops", 20, "SIGSTOPs of each")
 	flag.IntVar(&p.rate, "rate", 50_000, "lines a second")
-	flag.Int64Var(&p.size, "size", 10_000_000, "bytes after which the log is rotated")
+	flag.Int64Var(&p.size, "size", 4_000_000, "bytes after which the log is rotated")
 	flag.IntVar(&p.rotations, "rotations", 20, "rotations that there must be at least")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
