@@ -6,14 +6,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/pairguard/pairguard/bench/stage"
 )
-
-const module = "github.com/pairguard/pairguard/"
 
 // goal is the highest ratio of the medians, pairguard to bareloop.
 const goal = 1.5
@@ -38,20 +35,14 @@ type contender struct {
 func run(rounds int) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	s, err := stage.New("", "pairs")
+	s, err := stage.NewWith(ctx, "pairs", "stamp", "bareloop")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close(true)) }()
-	s.Binary = filepath.Join(s.Root, "pairguard")
-	stamp, bareloop := filepath.Join(s.Root, "stamp"), filepath.Join(s.Root, "bareloop")
-	for file, pkg := range map[string]string{s.Binary: "cmd/pairguard", stamp: "bench/stamp", bareloop: "bench/bareloop"} {
-		if err := stage.Build(ctx, file, module+pkg); err != nil {
-			return err
-		}
-	}
+	stamp := s.Program("stamp")
 	bare, err := enter(ctx, s, "bareloop", func(pipe string) error {
-		_, err := s.Start(bareloop, stamp, pipe)
+		_, err := s.Start(s.Program("bareloop"), stamp, pipe)
 		return err
 	})
 	if err != nil {

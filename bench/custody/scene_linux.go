@@ -36,13 +36,9 @@ func newScene(ctx context.Context, p plan) (*scene, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := stage.New("", "f")
+	st, err := stage.NewWith(ctx, "f")
 	if err != nil {
 		return nil, err
-	}
-	st.Binary = filepath.Join(st.Root, "pairguard")
-	if err := stage.Build(ctx, st.Binary, "github.com/pairguard/pairguard/cmd/pairguard"); err != nil {
-		return nil, errors.Join(err, st.Close(true))
 	}
 	s := &scene{plan: p, seed: rand.Uint64(), self: self, times: map[string][]time.Duration{}}
 	s.random = rand.New(rand.NewPCG(s.seed, 0))

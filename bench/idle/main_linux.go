@@ -6,14 +6,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/pairguard/pairguard/bench/stage"
 )
-
-const module = "github.com/pairguard/pairguard/"
 
 // Goals for both processes together, at the default heartbeat.
 const (
@@ -34,18 +31,11 @@ func main() {
 func run(settle, d time.Duration) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), settle+d+2*time.Minute)
 	defer cancel()
-	s, err := stage.New("", "pairs")
+	s, err := stage.NewWith(ctx, "pairs", "bareloop")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close(true)) }()
-	s.Binary = filepath.Join(s.Root, "pairguard")
-	bareloop := filepath.Join(s.Root, "bareloop")
-	for file, pkg := range map[string]string{s.Binary: "cmd/pairguard", bareloop: "bench/bareloop"} {
-		if err := stage.Build(ctx, file, module+pkg); err != nil {
-			return err
-		}
-	}
 	p, err := s.StartPair(ctx, "procA", "procB")
 	if p != nil {
 		defer p.Observer.Close()
@@ -56,7 +46,7 @@ func run(settle, d time.Duration) (err error) {
 	a, b := p.Observer.Holder("procA"), p.Observer.Holder("procB")
 	var bare []int
 	for range 2 {
-		loop, err := s.Start(bareloop, "/bin/sleep", "1000000")
+		loop, err := s.Start(s.Program("bareloop"), "/bin/sleep", "1000000")
 		if err != nil {
 			return err
 		}

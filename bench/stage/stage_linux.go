@@ -53,6 +53,30 @@ func New(binary, inside string) (*Stage, error) {
 	return &Stage{Root: root, Dir: filepath.Join(root, inside), Binary: binary}, nil
 }
 
+// module is this one.
+const module = "github.com/pairguard/pairguard/"
+
+// NewWith makes a stage and builds into its root what it needs: pairguard's command,
+// which is its Binary, and further commands of the folder bench.
+func NewWith(ctx context.Context, inside string, bench ...string) (*Stage, error) {
+	s, err := New("", inside)
+	if err != nil {
+		return nil, err
+	}
+	s.Binary = s.Program("pairguard")
+	err = Build(ctx, s.Binary, module+"cmd/pairguard")
+	for _, name := range bench {
+		err = errors.Join(err, Build(ctx, s.Program(name), module+"bench/"+name))
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close(true))
+	}
+	return s, nil
+}
+
+// Program is where NewWith puts a command.
+func (s *Stage) Program(name string) string { return filepath.Join(s.Root, name) }
+
 // Guard starts "pairguard guard self peer" with further arguments.
 func (s *Stage) Guard(self, peer string, args ...string) (*Actor, error) {
 	return s.Start(s.Binary, append([]string{"guard", self, peer, "--dir", s.Dir}, args...)...)

@@ -6,14 +6,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/pairguard/pairguard/bench/stage"
 	"github.com/pairguard/pairguard/internal/control"
 )
-
-const module = "github.com/pairguard/pairguard/"
 
 // Goals for the medians.
 const (
@@ -41,18 +38,11 @@ type figures struct {
 func run(rounds, programs int) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	s, err := stage.New("", "f")
+	s, err := stage.NewWith(ctx, "f", "stamp")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close(true)) }()
-	s.Binary = filepath.Join(s.Root, "pairguard")
-	stamp := filepath.Join(s.Root, "stamp")
-	for file, pkg := range map[string]string{s.Binary: "cmd/pairguard", stamp: "bench/stamp"} {
-		if err := stage.Build(ctx, file, module+pkg); err != nil {
-			return err
-		}
-	}
 	v, err := s.Supervise()
 	if err != nil {
 		return err
@@ -64,7 +54,7 @@ func run(rounds, programs int) (err error) {
 	if _, err := v.Client.Up(ctx, up); err != nil {
 		return err
 	}
-	f, err := measure(ctx, v, stamp, rounds)
+	f, err := measure(ctx, v, s.Program("stamp"), rounds)
 	if err != nil {
 		return err
 	}

@@ -6,14 +6,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/pairguard/pairguard/bench/stage"
 	"github.com/pairguard/pairguard/internal/control"
 )
-
-const module = "github.com/pairguard/pairguard/"
 
 const (
 	maxMemory  = 8000 // bytes of RSS, a program more in each supervisor
@@ -44,18 +41,12 @@ type scene struct {
 func run(n, rounds int, settle time.Duration) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	defer cancel()
-	st, err := stage.New("", "f")
+	st, err := stage.NewWith(ctx, "f", "stamp", "bareloop")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close(true)) }()
-	st.Binary = filepath.Join(st.Root, "pairguard")
-	s := &scene{stamp: filepath.Join(st.Root, "stamp"), bareloop: filepath.Join(st.Root, "bareloop"), n: n}
-	for file, pkg := range map[string]string{st.Binary: "cmd/pairguard", s.stamp: "bench/stamp", s.bareloop: "bench/bareloop"} {
-		if err := stage.Build(ctx, file, module+pkg); err != nil {
-			return err
-		}
-	}
+	s := &scene{stamp: st.Program("stamp"), bareloop: st.Program("bareloop"), n: n}
 	if s.Supervisors, err = st.Supervise(); err != nil {
 		return err
 	}
