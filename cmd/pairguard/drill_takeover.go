@@ -32,6 +32,7 @@ const (
 type post struct {
 	dir      string
 	output   string // the log of the program
+	house    *house
 	client   *control.Client
 	observer *observer
 	program  *proc.Handle // nil: not started
@@ -80,11 +81,12 @@ func (r *shootingRange) openPost() (*post, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := (&house{folder: folder}).starter()
+	h := &house{folder: folder}
+	client, err := h.starter()
 	if err != nil {
 		return nil, err
 	}
-	r.post = &post{dir: dir.Path(), client: client, observer: observe(dir)}
+	r.post = &post{dir: dir.Path(), house: h, client: client, observer: observe(dir)}
 	for _, name := range []string{control.Active, control.First, control.Second} {
 		if err := r.post.observer.add(name); err != nil {
 			return nil, err
@@ -226,8 +228,15 @@ func (p *post) down(ctx context.Context) error {
 	if !p.asked { // or they would be started to be ended
 		return nil
 	}
-	_, err := p.client.Down(ctx, control.DownParams{})
-	p.asked = err != nil
+	if _, err := p.client.Down(ctx, control.DownParams{}); err != nil {
+		return err
+	}
+	p.asked = false
+	// One of them that was killed before both have ended would be started again by the other.
+	gone, err := p.house.supervisorsGone(ctx, downPatience)
+	if err == nil && !gone {
+		err = fmt.Errorf("the drill's supervisors in %s have not ended within %v", p.dir, downPatience)
+	}
 	return err
 }
 
@@ -255,6 +264,11 @@ func (p *post) clear(ctx context.Context) error {
 		everybody = append(everybody, p.program)
 	}
 	errs := []error{err}
+	if freezeSignal != nil { // or one of them starts another again
+		for _, h := range everybody {
+			_ = h.Signal(freezeSignal)
+		}
+	}
 	for _, h := range everybody {
 		errs = append(errs, h.Kill(), gone(ctx, h))
 		h.Close()

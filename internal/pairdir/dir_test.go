@@ -72,6 +72,7 @@ func TestOpenRefuses(t *testing.T) {
 	}{
 		"readable by others": {func(p string) error { return mkdirMode(p, 0o755) }, []string{"0755", "chmod 700"}},
 		"world-writable":     {func(p string) error { return mkdirMode(p, 0o777) }, []string{"0777", "chmod 700"}},
+		"shared, as /tmp is": {func(p string) error { return mkdirMode(p, 0o777|os.ModeSticky) }, []string{"shared with others", "choose"}},
 		"not even ours":      {func(p string) error { return mkdirMode(p, 0o500) }, []string{"0500", "chmod 700"}},
 		"a file":             {func(p string) error { return os.WriteFile(p, nil, 0o600) }, []string{"not a directory", "remove it"}},
 		"a link to a folder": {func(p string) error { return os.Symlink(filepath.Dir(p), p) }, []string{"symbolic link"}},

@@ -25,6 +25,9 @@ func checkPrivate(path string, info fs.FileInfo) error {
 			path, stat.Uid, uid, Variable)
 	}
 	if mode := info.Mode().Perm(); mode != 0o700 {
+		if info.Mode()&fs.ModeSticky != 0 { // such as /tmp: to close it would shut others out
+			return fmt.Errorf("folder %s: it is shared with others; choose one of its own with %s or --dir", path, Variable)
+		}
 		return fmt.Errorf("folder %s: mode is %04o, must be 0700; run: chmod 700 '%s'", path, mode, path)
 	}
 	for parent := filepath.Dir(path); ; parent = filepath.Dir(parent) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -104,6 +103,9 @@ func newLoop(cfg Config) (*loop, error) {
 	return l, nil
 }
 
+// noSupervisor is what people read when both have died: their programs run on.
+const noSupervisor = "no supervisor runs: 'pairguard start' or 'up' starts them, and they take over what runs"
+
 // Offline says what is known of the programs of a folder in which no supervisor
 // listens, from the disk alone. A program that lives on without supervisors is told
 // as it was when they died.
@@ -124,7 +126,7 @@ func Offline(path string) (control.Status, error) {
 	if err != nil {
 		return control.Status{}, err
 	}
-	s := control.Status{Dir: dir.Path(), Supervisors: []control.Supervisor{}, WhyNotGuarded: "no supervisor runs", Programs: []control.Program{}}
+	s := control.Status{Dir: dir.Path(), Supervisors: []control.Supervisor{}, WhyNotGuarded: noSupervisor, Programs: []control.Program{}}
 	for _, one := range programs {
 		p := describe(&one.definition, one.run.Record, one.definition.LogFile(dir.Path()))
 		if one.run.Process != nil && one.run.Record.Live() {
@@ -139,7 +141,7 @@ func Offline(path string) (control.Status, error) {
 		s.Programs = append(s.Programs, p)
 	}
 	if len(notes) > 0 {
-		s.WhyNotGuarded = fmt.Sprintf("no supervisor runs; %s", notes[0])
+		s.WhyNotGuarded = noSupervisor + "; " + notes[0]
 	}
 	return s, nil
 }
