@@ -67,24 +67,15 @@ func (r *shootingRange) takeovers(ctx context.Context, rounds int, bar *progress
 	return p.finish(ctx)
 }
 
-// openPost makes the folder, below that of the range.
+// openPost makes the folder. Its name is short, since the paths of sockets may not be long.
 func (r *shootingRange) openPost() (*post, error) {
-	path := filepath.Join(r.dir, "programs")
-	if err := os.Mkdir(path, 0o700); err != nil {
-		return nil, err
-	}
-	dir, err := pairdir.Open(path)
+	path, err := os.MkdirTemp("", "pgdrill-")
 	if err != nil {
 		return nil, err
 	}
-	folder, err := pairguard.OpenFolder(path)
+	client, h, dir, err := openPostFolder(path)
 	if err != nil {
-		return nil, err
-	}
-	h := &house{folder: folder}
-	client, err := h.starter()
-	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, os.Remove(path))
 	}
 	r.post = &post{dir: dir.Path(), house: h, client: client, observer: observe(dir)}
 	for _, name := range []string{control.Active, control.First, control.Second} {
@@ -93,6 +84,20 @@ func (r *shootingRange) openPost() (*post, error) {
 		}
 	}
 	return r.post, nil
+}
+
+func openPostFolder(path string) (*control.Client, *house, *pairdir.Dir, error) {
+	dir, err := pairdir.Open(path)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	folder, err := pairguard.OpenFolder(path)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	h := &house{folder: folder}
+	client, err := h.starter()
+	return client, h, dir, err
 }
 
 // begin starts the supervisors with the program, and waits until they guard it.
@@ -273,5 +278,5 @@ func (p *post) clear(ctx context.Context) error {
 		errs = append(errs, h.Kill(), gone(ctx, h))
 		h.Close()
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, os.RemoveAll(p.dir))...)
 }
