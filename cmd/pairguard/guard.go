@@ -82,7 +82,7 @@ func guardArgs(cmd *cobra.Command, args []string) error {
 }
 
 func runGuard(cmd *cobra.Command, o *guardOptions, self, peer string, command []string) error {
-	beLight(1)
+	beLight()
 	cfg, err := o.config(cmd, self, peer, command)
 	if err != nil {
 		return err

@@ -6,14 +6,14 @@ import (
 )
 
 // beLight makes a guard or a supervisor as small as Go allows: it may live for years
-// beside the programs that do the work. processors is how many it uses at once at most.
-func beLight(processors int) {
+// beside the programs that do the work.
+func beLight() {
 	// The live heap is well below a megabyte; the collector's default would let it
 	// grow to four before it looks.
 	debug.SetGCPercent(20)
-	// In a guard one loop does all the work, so more processors only bring more threads
-	// and more wake-ups of each other: an idle pair made 33 voluntary context switches a
-	// second, and makes 25 so. In a supervisor programs are started beside the loop.
-	runtime.GOMAXPROCS(min(processors, runtime.NumCPU()))
+	// One loop does all the work, so more processors only bring more threads and
+	// more wake-ups of each other: an idle pair made 33 voluntary context switches
+	// a second, and makes 25 so.
+	runtime.GOMAXPROCS(1)
 	shedCode()
 }

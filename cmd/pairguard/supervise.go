@@ -40,7 +40,7 @@ func newSupervise() *cobra.Command {
 }
 
 func supervise(dir, self, peer string) error {
-	beLight(2)
+	beLight()
 	f, err := pairguard.OpenFolder(dir)
 	if err != nil {
 		return err

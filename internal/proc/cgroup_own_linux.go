@@ -74,11 +74,14 @@ func OpenCgroup(path string) (*Cgroup, error) {
 	return c, nil
 }
 
+// Spent reports whether everything in it was killed once, or that is not known.
+func (c *Cgroup) Spent() bool { return c.spent.Load() }
+
 // Reusable reports whether processes can be started in it for sure: MakeCgroup made it,
 // Kill was not called, and nobody has frozen it (a child would not come to its exec) or
 // put cgroups with controllers below it. What is left in it lives on.
 func (c *Cgroup) Reusable() bool {
-	if c.spent.Load() {
+	if c.Spent() {
 		return false
 	}
 	for file, want := range map[string]string{"cgroup.freeze": "0", "cgroup.subtree_control": ""} {

@@ -70,6 +70,9 @@ func OpenCgroup(path string) (*Cgroup, error) { return nil, linuxOnly("a cgroup"
 // Usage returns ErrNotSupported.
 func (c *Cgroup) Usage() (time.Duration, error) { return 0, linuxOnly("a cgroup") }
 
+// Spent says yes: there are no cgroups.
+func (c *Cgroup) Spent() bool { return true }
+
 // Reusable says no: there are no cgroups.
 func (c *Cgroup) Reusable() bool { return false }
 

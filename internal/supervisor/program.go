@@ -295,7 +295,7 @@ func (p *program) letGo() {
 		p.handle.Close() // the standby gets the next one in its place, or is told in publish
 		p.handle = nil
 	}
-	if p.group != nil && !p.group.Reusable() {
+	if p.group != nil && p.group.Spent() {
 		p.dropGroup()
 	}
 }
@@ -307,6 +307,9 @@ func (p *program) letGo() {
 // are ended: docs/programs.md.
 func (p *program) newGroup(gen uint64) (path string, before time.Duration) {
 	if p.group != nil && p.group.Reusable() {
+		if !p.countsUsage() {
+			return p.group.Path(), 0
+		}
 		if before, err := p.group.Usage(); err == nil {
 			return p.group.Path(), before
 		}
@@ -318,9 +321,15 @@ func (p *program) newGroup(gen uint64) (path string, before time.Duration) {
 		return "", 0
 	}
 	p.group = group
-	before, _ = group.Usage() // what cannot be read says nothing later either
+	if p.countsUsage() {
+		before, _ = group.Usage() // what cannot be read says nothing later either
+	}
 	return group.Path(), before
 }
+
+// countsUsage: it matters whether a start ran that nobody knows the end of, since the
+// program may not be started again. It is not cheap to ask for.
+func (p *program) countsUsage() bool { return p.def.Restart != control.RestartAlways }
 
 func (p *program) dropGroup() {
 	if p.group != nil {

@@ -310,6 +310,9 @@ func (p *program) ranInGroup() bool {
 	if populated, err := p.group.Populated(); err == nil && populated {
 		return true
 	}
+	if !p.countsUsage() {
+		return false
+	}
 	used, err := p.group.Usage()
 	return err == nil && used > p.run.CgroupUsage
 }
