@@ -300,15 +300,17 @@ func (p *program) letGo() {
 	}
 }
 
+// usageUnknown: how much was used in a cgroup before was not asked, or not answered.
+const usageUnknown = time.Duration(-1)
+
 // newGroup is the cgroup of the next life, that of the one before where it can be: its
-// tree is gone, so the cgroup is empty. One
-// in which everything was killed once cannot be used again: Linux 6.14 and later kill
-// whatever is started into it. Without a cgroup its process group and its descendants
-// are ended: docs/programs.md.
+// tree is gone, so the cgroup is empty. One in which everything was killed once cannot be
+// used again: Linux 6.14 and later kill whatever is started into it. Without a cgroup its
+// process group and its descendants are ended: docs/programs.md.
 func (p *program) newGroup(gen uint64) (path string, before time.Duration) {
 	if p.group != nil && p.group.Reusable() {
 		if !p.countsUsage() {
-			return p.group.Path(), 0
+			return p.group.Path(), usageUnknown
 		}
 		if before, err := p.group.Usage(); err == nil {
 			return p.group.Path(), before
@@ -321,8 +323,10 @@ func (p *program) newGroup(gen uint64) (path string, before time.Duration) {
 		return "", 0
 	}
 	p.group = group
-	if p.countsUsage() {
-		before, _ = group.Usage() // what cannot be read says nothing later either
+	if before = usageUnknown; p.countsUsage() {
+		if used, err := group.Usage(); err == nil {
+			before = used
+		}
 	}
 	return group.Path(), before
 }

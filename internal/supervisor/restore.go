@@ -310,7 +310,7 @@ func (p *program) ranInGroup() bool {
 	if populated, err := p.group.Populated(); err == nil && populated {
 		return true
 	}
-	if !p.countsUsage() {
+	if p.run.CgroupUsage == usageUnknown {
 		return false
 	}
 	used, err := p.group.Usage()

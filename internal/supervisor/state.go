@@ -40,7 +40,8 @@ type runRecord struct {
 	Token   string   `json:"token,omitempty"`
 	Process *proc.ID `json:"process,omitempty"` // nil: none, or an intent
 	Cgroup  string   `json:"cgroup,omitempty"`  // in which it was started; empty: none of its own
-	// CgroupUsage is the processor time that was used in the cgroup before it was started.
+	// CgroupUsage is the processor time that was used in the cgroup before it was started;
+	// usageUnknown: nobody asked.
 	CgroupUsage time.Duration `json:"cgroup_usage_ns,omitempty"`
 	// Known are descendants of the process that were seen while it lived.
 	Known []proc.ID `json:"known,omitempty"`
