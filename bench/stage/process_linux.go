@@ -22,10 +22,17 @@ const (
 
 // Process is a live process of a stage, as /proc shows it.
 type Process struct {
-	PID   int
-	State string // R, S, D, T ...
-	Args  []string
+	PID    int
+	Parent int
+	State  string // R, S, D, T ...
+	Args   []string
+	// Forked: it has not become a program of its own yet, what /proc tells of it
+	// is its parent's (PF_FORKNOEXEC of the kernel's include/linux/sched.h).
+	Forked bool
 }
+
+// forkedNoExec is PF_FORKNOEXEC in the flags of /proc/PID/stat, proc_pid_stat(5).
+const forkedNoExec = 0x40
 
 func (p Process) String() string {
 	return fmt.Sprintf("%d %s %s", p.PID, p.State, strings.Join(p.Args, " "))
@@ -91,16 +98,20 @@ func inspect(pid int, mark []byte) (Process, bool) {
 		return Process{}, false
 	}
 	stat, err := os.ReadFile(folder + "stat")
-	i := bytes.LastIndexByte(stat, ')')
-	if err != nil || i < 0 || i+2 >= len(stat) {
+	if err != nil {
 		return Process{}, false
 	}
-	state := string(stat[i+2 : i+3])
-	if state == "Z" || state == "X" {
+	var p Process
+	var group, session, tty, foreground, flags int
+	// The name before the last bracket may hold anything.
+	afterName := string(stat[bytes.LastIndexByte(stat, ')')+1:])
+	_, err = fmt.Sscan(afterName, &p.State, &p.Parent, &group, &session, &tty, &foreground, &flags)
+	if err != nil || p.State == "Z" || p.State == "X" {
 		return Process{}, false
 	}
-	args := strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00")
-	return Process{PID: pid, State: state, Args: args}, true
+	p.PID, p.Forked = pid, flags&forkedNoExec != 0
+	p.Args = strings.Split(strings.TrimSuffix(string(cmdline), "\x00"), "\x00")
+	return p, true
 }
 
 // AwaitProcesses looks at the stage's processes until they are as wanted.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -22,9 +23,13 @@ const (
 	stopMargin = time.Second
 )
 
-// only is true while name's guard and nobody else is there.
+// only is true while the process and nobody else is there. What it has forked for
+// a start that may still fail is nobody yet.
 func only(pid int) func([]stage.Process) bool {
-	return func(now []stage.Process) bool { return len(now) == 1 && now[0].PID == pid }
+	return func(now []stage.Process) bool {
+		others := slices.DeleteFunc(slices.Clone(now), func(p stage.Process) bool { return p.Forked && p.Parent == pid })
+		return len(others) == 1 && others[0].PID == pid
+	}
 }
 
 func TestSIGTERMEndsOneAlone(t *testing.T) {
