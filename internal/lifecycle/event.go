@@ -63,8 +63,9 @@ type (
 	Signaled struct{ Gen uint64 }
 	// Ended: the main process is proved dead. It follows Started or Resolved.
 	Ended struct {
-		Gen  uint64
-		Exit Exit
+		Gen      uint64
+		Exit     Exit
+		TreeGone bool // and nothing else of its tree lives: EndTree is not needed
 	}
 	// TreeGone answers EndTree: nothing of it lives any more.
 	TreeGone struct{ Gen uint64 }

@@ -108,7 +108,7 @@ func (m *Machine) resolved(e Resolved) {
 		m.born(NoteAdopted, "found after its supervisor died while it was being started")
 	case e.Ran:
 		m.rec.Born = m.now
-		m.ended(Exit{})
+		m.ended(Exit{}, false)
 	case m.unwanted():
 	default:
 		m.intend("its supervisor died before it was started")
@@ -137,7 +137,7 @@ func (m *Machine) force() {
 }
 
 // ended: the main process is dead; whatever it left behind is ended before anything else.
-func (m *Machine) ended(e Exit) {
+func (m *Machine) ended(e Exit, treeGone bool) {
 	r := &m.rec
 	r.Ended, r.Exit, r.Failed = true, e, false
 	m.budget.Ran(max(m.now-r.Born, 0))
@@ -145,6 +145,10 @@ func (m *Machine) ended(e Exit) {
 	m.enter(Stopping, Clearing, e.String())
 	m.note(NoteExited, e.String())
 	r.Reminded = false
+	if treeGone {
+		m.treeGone()
+		return
+	}
 	m.clear()
 }
 

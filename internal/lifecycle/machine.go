@@ -119,7 +119,7 @@ func (m *Machine) Step(now time.Duration, e Event) []Action {
 		}
 	case Ended:
 		if m.is(Alive, e.Gen) {
-			m.ended(e.Exit)
+			m.ended(e.Exit, e.TreeGone)
 		}
 	case TreeGone:
 		if m.is(Clearing, e.Gen) {

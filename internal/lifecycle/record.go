@@ -80,6 +80,9 @@ type Record struct {
 // Intent tells whether there is an open intent: a process of Generation may have been started, and nobody knows of it.
 func (r Record) Intent() bool { return r.Phase == Birth }
 
+// HasTree tells whether the newest generation was born, and something of its tree may be left.
+func (r Record) HasTree() bool { return r.Phase == Alive || r.Phase == Clearing }
+
 // Live tells whether there is, or may be, a process, or will be one without anybody asking. Supervisors with no live program have
 // nothing to do.
 func (r Record) Live() bool { return r.Phase != Idle || r.State == Backoff || r.State == Held }

@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "write what the machine does into the sc
 // and below each command the trace that it leads to: time, event, record, actions.
 //
 // Commands: policy restart=no backoff=1s backoff-max=60s stable=60s grace=5s signal=INT (also as redefine, redefine changed); start,
-// stop, stop now, restart [GEN], hold 10s, unhold; kept, unkept, started, unstarted, signaled, ended CODE|SIGNAL|unknown, gone,
+// stop, stop now, restart [GEN], hold 10s, unhold; kept, unkept, started, unstarted, signaled, ended CODE|SIGNAL|unknown, gone, over CODE|SIGNAL|unknown (ended and gone in one),
 // resolved found|ran|none, each of the present generation; up: kept and started; run 2s: time passes, with a Tick at each deadline;
 // takeover [disk] [found=GEN]: another machine goes on from the record.
 func TestScenarios(t *testing.T) {
@@ -134,7 +134,9 @@ func parseEvent(word, arg string, gen uint64) (Event, error) {
 	case "signaled":
 		return Signaled{gen}, nil
 	case "ended":
-		return Ended{gen, parseExit(arg)}, nil
+		return Ended{Gen: gen, Exit: parseExit(arg)}, nil
+	case "over":
+		return Ended{gen, parseExit(arg), true}, nil
 	case "gone":
 		return TreeGone{gen}, nil
 	case "resolved":

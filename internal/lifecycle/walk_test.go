@@ -46,7 +46,7 @@ func happenings() []string {
 	return []string{
 		"start", "stop", "stop now", "restart", "hold 1h", "unhold", "redefine grace=7s", "redefine changed grace=7s",
 		"kept", "unkept", "started", "unstarted", "resolved found", "resolved ran", "resolved none", "signaled",
-		"ended 0", "ended 1", "gone", "tick", "takeover", "takeover disk",
+		"ended 0", "ended 1", "gone", "over 0", "over 1", "tick", "takeover", "takeover disk",
 	}
 }
 
@@ -119,7 +119,7 @@ not in a table do nothing there. All is with the default policy, and restart=no 
 
 The events: start, stop, restart, hold, unhold and redefine are what people want; *kept* and *unkept*: whoever takes over knows, or does not know,
 that it is about to be started; *started* and *unstarted*: so the start ended; *resolved*: what a supervisor that took over found out about
-a start that the dead one had in hand; *ended*: the main process is dead; *gone*: nothing of its tree lives; *tick*: a wait is over; *takeover*: this
+a start that the dead one had in hand; *ended*: the main process is dead; *gone*: nothing of its tree lives; *over*: both at once; *tick*: a wait is over; *takeover*: this
 supervisor takes over from the one that died; with *disk*: both had died.
 `
 
@@ -262,6 +262,9 @@ func (k *kernel) told(e Event, r Record) (fits bool) {
 			return false
 		}
 		k.dead = true
+		if e.TreeGone {
+			k.living = 0
+		}
 	case TreeGone:
 		if r.Phase != Clearing || !k.dead {
 			return false
@@ -353,7 +356,7 @@ func randomEvent(random *rand.Rand, r Record, y *story) Event {
 	case 14:
 		return Signaled{gen}
 	case 15:
-		return Ended{gen, Exit{Known: true, Code: random.IntN(2)}}
+		return Ended{gen, Exit{Known: true, Code: random.IntN(2)}, random.IntN(2) == 0}
 	case 16, 17:
 		return TreeGone{gen}
 	}

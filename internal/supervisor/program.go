@@ -64,12 +64,16 @@ func (p *program) record() lifecycle.Record { return p.machine.Record() }
 func (p *program) step(e lifecycle.Event) {
 	p.l.next(func() {
 		p.l.debug("event", "program", p.def.Name, "event", e)
+		had, pid := p.record().HasTree(), pidOf(p)
 		actions := p.machine.Step(p.l.now(), e)
+		if had && !p.record().HasTree() {
+			p.letGo()
+		}
 		p.publish(actions)
 		p.l.next(func() {
 			for _, a := range actions {
 				p.l.debug("action", "program", p.def.Name, "action", a)
-				p.do(a)
+				p.do(a, pid)
 			}
 			p.after()
 		})
@@ -195,7 +199,9 @@ func (k *keeping) decide() {
 	k.p.step(lifecycle.IntentKept{Gen: k.gen})
 }
 
-func (p *program) do(action lifecycle.Action) {
+// do does an action; pid is that of the main process before what led to it, 0: there
+// was none.
+func (p *program) do(action lifecycle.Action, pid int) {
 	switch a := action.(type) {
 	case lifecycle.KeepIntent: // publish has done it
 	case lifecycle.Fork:
@@ -215,19 +221,22 @@ func (p *program) do(action lifecycle.Action) {
 	case lifecycle.EndTree:
 		p.endTree(a.Gen)
 	case lifecycle.Note:
-		p.tell(string(a.Kind), a.Reason)
+		if a.Kind != lifecycle.NoteExited { // that alone is of what is gone
+			pid = pidOf(p)
+		}
+		p.write(string(a.Kind), a.Reason, a.Gen, pid)
 	}
 }
 
-// tell writes an event.
+// tell writes an event of the present life.
 func (p *program) tell(event, reason string) {
-	r := pairdir.Record{
-		Time: time.Now(), Event: event, Self: p.l.cfg.Self, Program: p.def.Name, Generation: p.record().Generation, Reason: reason,
-	}
-	if p.handle != nil {
-		r.PID = p.handle.PID()
-	}
-	p.l.journal.write(r)
+	p.write(event, reason, p.record().Generation, pidOf(p))
+}
+
+func (p *program) write(event, reason string, gen uint64, pid int) {
+	p.l.journal.write(pairdir.Record{
+		Time: time.Now(), Event: event, Self: p.l.cfg.Self, Program: p.def.Name, Generation: gen, PID: pid, Reason: reason,
+	})
 }
 
 func (p *program) signal(a lifecycle.Signal) {
@@ -255,8 +264,8 @@ func (p *program) survey() {
 // child of ours: somebody else has to bury it, and a program that finds the process of
 // its pid file still there would refuse its next start.
 func (p *program) endTree(gen uint64) {
-	if p.tree == nil || !p.tree.Alive() && !(p.adopted && p.tree.Unburied()) {
-		p.treeGone(gen)
+	if p.treeGone() {
+		p.step(lifecycle.TreeGone{Gen: gen})
 		return
 	}
 	tree, l := p.tree, p.l
@@ -272,17 +281,15 @@ func (p *program) endTree(gen uint64) {
 				p.tell(string(lifecycle.NoteStopping), "what it left behind: "+err.Error())
 			}
 			if gone && p.tree == tree {
-				p.treeGone(gen)
+				p.step(lifecycle.TreeGone{Gen: gen})
 			}
 		})
 	})
 }
 
-func (p *program) treeGone(gen uint64) {
-	if p.record().Phase == lifecycle.Clearing && p.record().Generation == gen {
-		p.letGo()
-	}
-	p.step(lifecycle.TreeGone{Gen: gen})
+// treeGone: nothing is left of it that would have to be ended, or waited for.
+func (p *program) treeGone() bool {
+	return p.tree == nil || !p.tree.Alive() && !(p.adopted && p.tree.Unburied())
 }
 
 // letGo gives back what belonged to the life that is over.
@@ -361,7 +368,8 @@ func (p *program) ended(gen uint64, h *proc.Handle) {
 		return
 	}
 	e := h.Exit()
-	p.step(lifecycle.Ended{Gen: gen, Exit: lifecycle.Exit{Known: e.Known, Code: e.Code, Signal: e.Signal}})
+	exit := lifecycle.Exit{Known: e.Known, Code: e.Code, Signal: e.Signal}
+	p.step(lifecycle.Ended{Gen: gen, Exit: exit, TreeGone: p.treeGone()})
 }
 
 // wait calls tell as soon as over is true; now, if it is.

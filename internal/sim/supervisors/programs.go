@@ -237,7 +237,8 @@ func (s *supervisor) programEnded(p *program) {
 	s.w.after(s.w.some(2*time.Millisecond), func() {
 		s.event(func() {
 			if c.proc == p {
-				s.live(c, lifecycle.Ended{Gen: p.gen, Exit: lifecycle.Exit{Known: known, Code: p.code}}, nil)
+				alone := !p.tree || s.w.broken == treeNotAwaited
+				s.live(c, lifecycle.Ended{Gen: p.gen, Exit: lifecycle.Exit{Known: known, Code: p.code}, TreeGone: alone}, nil)
 			}
 		})
 	})
