@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/pairguard/pairguard/internal/control"
@@ -198,13 +197,10 @@ func (a *active) welcome(conn *ipc.Courier) {
 		return
 	}
 	conn.SetReceiveDeadline(time.Now().Add(dialPatience))
-	b, files, err := conn.Receive()
+	parcels, err := receive(conn)
 	var j joining
 	if err == nil {
-		var p parcel
-		if p, err = parseParcel(b, files); err == nil {
-			j, err = parseJoining(p)
-		}
+		j, err = parseJoining(parcels)
 	}
 	conn.SetReceiveDeadline(time.Time{})
 	if err != nil || !l.post(func() { a.join(conn, handle, j) }) {
@@ -263,126 +259,4 @@ func (a *active) lost(handle *proc.Handle) {
 		a.link = nil
 	}
 	a.l.decide(custody.StandbyLost{})
-}
-
-// link is the custody link, as the active one has it.
-type link struct {
-	l    *loop
-	conn *ipc.Courier
-
-	mu     sync.Mutex
-	queue  []outgoing
-	closed bool
-	wake   chan struct{} // has room for one
-}
-
-type outgoing struct {
-	bytes []byte
-	files []*os.File // closed when they are sent
-}
-
-func newLink(l *loop, conn *ipc.Courier) *link {
-	k := &link{l: l, conn: conn, wake: make(chan struct{}, 1)}
-	l.later(k.write)
-	l.later(k.read)
-	return k
-}
-
-// send hands a parcel to the link and takes the files over. It never waits for the
-// standby.
-func (k *link) send(p parcel, files []*os.File) {
-	p.Files = len(files)
-	k.mu.Lock()
-	closed := k.closed
-	if !closed {
-		k.queue = append(k.queue, outgoing{p.encode(), files})
-	}
-	k.mu.Unlock()
-	if closed {
-		closeAll(files)
-		return
-	}
-	k.ring()
-}
-
-func (k *link) ring() {
-	select {
-	case k.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (k *link) close() {
-	k.mu.Lock()
-	k.closed = true
-	for _, o := range k.queue {
-		closeAll(o.files)
-	}
-	k.queue = nil
-	k.mu.Unlock()
-	k.ring()
-	k.conn.Close()
-}
-
-func (k *link) write() {
-	for {
-		k.mu.Lock()
-		queue, closed := k.queue, k.closed
-		k.queue = nil
-		k.mu.Unlock()
-		if closed {
-			return
-		}
-		for i, o := range queue {
-			err := k.conn.Send(o.bytes, o.files...)
-			closeAll(o.files)
-			if err != nil {
-				for _, rest := range queue[i+1:] {
-					closeAll(rest.files)
-				}
-				k.l.debug("custody link: cannot send", "error", err)
-				k.l.post(k.cut)
-				return
-			}
-		}
-		if len(queue) == 0 {
-			<-k.wake
-		}
-	}
-}
-
-// read takes the acknowledgements.
-func (k *link) read() {
-	for {
-		b, files, err := k.conn.Receive()
-		var p parcel
-		if err == nil {
-			p, err = parseParcel(b, files)
-		}
-		closeAll(files)
-		if err != nil {
-			k.l.debug("custody link: cannot receive", "error", err)
-			k.l.post(k.cut)
-			return
-		}
-		if p.Kind == ackParcel {
-			k.l.postUrgent(func() { k.acked(p.Seq) })
-		}
-	}
-}
-
-func (k *link) acked(seq uint64) {
-	if k.l.active.link == k {
-		k.l.decide(custody.Acked{Seq: seq})
-	}
-}
-
-// cut: the link has ended; whether the standby has, its handle tells.
-func (k *link) cut() {
-	if k.l.active.link != k {
-		return
-	}
-	k.close()
-	k.l.active.link = nil
-	k.l.decide(custody.StandbyCut{})
 }

@@ -73,7 +73,7 @@ func (l *loop) dial() {
 	l.standby = s
 	hello := parcel{Kind: joinParcel, Body: encode(joining{Generation: l.member.Status().Generation, Since: l.since})}
 	l.later(func() {
-		conn, handle, err := l.reachActive(hello.encode())
+		conn, handle, err := l.reachActive(hello.appendTo(nil))
 		if !l.post(func() { s.dialed(conn, handle, err) }) && err == nil {
 			conn.Close()
 			handle.Close()
@@ -133,20 +133,20 @@ func (s *standby) activeEnded() {
 // receive reads the link to its end.
 func (s *standby) receive() {
 	for {
-		b, files, err := s.conn.Receive()
+		parcels, err := receive(s.conn)
 		if err != nil {
 			s.l.debug("custody link ended", "error", err)
 			s.l.post(s.linkEnded)
 			return
 		}
-		p, err := parseParcel(b, files)
-		if err != nil {
-			s.l.debug("custody link broken", "error", err)
-			s.l.post(s.linkEnded)
-			return
-		}
-		if !s.l.post(func() { s.received(p, files) }) {
-			closeAll(files)
+		if !s.l.post(func() {
+			for _, p := range parcels {
+				s.received(p)
+			}
+		}) {
+			for _, p := range parcels {
+				closeAll(p.files)
+			}
 			return
 		}
 	}
@@ -161,19 +161,19 @@ func (s *standby) linkEnded() {
 	s.l.decide(custody.LinkEnded{})
 }
 
-func (s *standby) received(p parcel, files []*os.File) {
+func (s *standby) received(p arrived) {
 	if s.l.standby != s || s.over || s.l.active != nil && s.l.active.serving {
-		closeAll(files)
+		closeAll(p.files)
 		return
 	}
 	switch p.Kind {
 	case itemParcel:
-		s.keep(p, files)
+		s.keep(p.parcel, p.files)
 		s.l.decide(custody.Given{Seq: p.Seq, Item: p.item()})
 	case endParcel:
 		s.l.decide(custody.SnapshotDone{Seq: p.Seq})
 	default:
-		closeAll(files)
+		closeAll(p.files)
 	}
 }
 
@@ -219,7 +219,7 @@ func (s *standby) sendAck() {
 	}
 	seq := s.unacked
 	s.unacked = 0
-	if err := s.conn.Send(parcel{Kind: ackParcel, Seq: seq}.encode()); err != nil {
+	if err := s.conn.Send(parcel{Kind: ackParcel, Seq: seq}.appendTo(nil)); err != nil {
 		s.l.debug("cannot acknowledge", "error", err)
 		s.linkEnded()
 	}
@@ -289,9 +289,12 @@ func (l *loop) settleBirths(ctx context.Context) error {
 	return proc.AwaitBirths(ctx, read)
 }
 
-func parseJoining(p parcel) (j joining, err error) {
-	if p.Kind != joinParcel {
-		return j, fmt.Errorf("custody link: it began with %q", p.Kind)
+func parseJoining(record []arrived) (j joining, err error) {
+	if len(record) != 1 || record[0].Kind != joinParcel || len(record[0].files) > 0 {
+		for _, p := range record {
+			closeAll(p.files)
+		}
+		return j, errors.New("custody link: it did not begin with a joining")
 	}
-	return j, json.Unmarshal(p.Body, &j)
+	return j, json.Unmarshal(record[0].Body, &j)
 }
