@@ -16,10 +16,12 @@ func fork(s Spec, attr *syscall.SysProcAttr) (pid int, err error) {
 	if !filepath.IsAbs(s.Path) {
 		return 0, fmt.Errorf("cannot start %q: not an absolute path", s.Path)
 	}
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	// Package os would offer it to its poller first, each time.
+	fd, err := syscall.Open(os.DevNull, syscall.O_RDWR|syscall.O_CLOEXEC, 0)
 	if err != nil {
-		return 0, fmt.Errorf("cannot start %q: %w", s.Path, err)
+		return 0, fmt.Errorf("cannot start %q: %w", s.Path, &fs.PathError{Op: "open", Path: os.DevNull, Err: err})
 	}
+	null := os.NewFile(uintptr(fd), os.DevNull)
 	defer null.Close()
 	env := s.Env
 	if env == nil {

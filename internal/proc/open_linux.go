@@ -136,7 +136,8 @@ func FromPidfd(fd int) (*Handle, error) {
 
 // pidOf returns the number that the process of a pidfd has in this namespace.
 func pidOf(fd int) (int, error) {
-	b, err := os.ReadFile("/proc/self/fdinfo/" + strconv.Itoa(fd))
+	var buf [1024]byte
+	b, err := readShort("/proc/self/fdinfo/"+strconv.Itoa(fd), buf[:])
 	if err != nil {
 		return 0, fmt.Errorf("cannot tell whose pidfd it is: %w", err)
 	}
