@@ -19,6 +19,7 @@ func main() {
 // run is the command without its process: it returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
+	root.SetFlagErrorFunc(flagErrors(args))
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -39,6 +40,7 @@ func newRoot() *cobra.Command {
 		// How many wrong letters still make a suggestion.
 		SuggestionsMinimumDistance: 2,
 		Args:                       rootArgs,
+		Version:                    versionLine(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cmd.SetOut(cmd.ErrOrStderr())
 			if err := cmd.Help(); err != nil {
@@ -47,7 +49,7 @@ func newRoot() *cobra.Command {
 			return &exitError{code: exitUsage}
 		},
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%v", err) })
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.AddCommand(newGuard(), newRun(), newUp(), newDown(), newStatus(), newStart(), newStop(), newRestart(), newHold(), newUnhold(),
 		newLogs(), newEvents(), newDemo(), newDrill(), newVersion(), newSupervise())
 	root.InitDefaultHelpCmd()
@@ -78,18 +80,6 @@ func mendGenerated(root *cobra.Command) {
 			}
 		}
 	}
-}
-
-// rootArgs turns a first word that is no command into one line that says what
-// was probably meant.
-func rootArgs(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		return usage(cmd, "there is no command %q; did you mean %s?", args[0], strings.Join(near, " or "))
-	}
-	return usage(cmd, "there is no command %q", args[0])
 }
 
 // report prints what went wrong as one line and chooses the exit code.
