@@ -1,6 +1,8 @@
 package pairdir
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +19,8 @@ const (
 	maxLog = 1 << 20
 	// maxEventLine is the longest line that is read, in bytes.
 	maxEventLine = 64 << 10
+	// maxAppend is what is written at once, in bytes; one longer event is, too.
+	maxAppend = 16 << 10
 )
 
 // Record is one event: a line of KEY.events.jsonl. The JSON names are stable.
@@ -97,34 +101,63 @@ func (l *Log) open() error {
 	return nil
 }
 
-// Append writes one event with one write; a full or broken disk loses the event,
-// which is counted and reported, and never more than that one. It waits for the
-// disk if the disk hangs: call it where waiting does no harm.
-func (l *Log) Append(r Record) error {
+// Append writes events, as many with one write as fit into maxAppend; a full or broken
+// disk loses an event, which is counted and reported, and never more than that one. It
+// returns the first error. It waits for the disk if the disk hangs: call it where
+// waiting does no harm.
+func (l *Log) Append(records ...Record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := l.append(r); err != nil {
+	var failed error
+	var lines [][]byte
+	size := 0
+	for _, r := range records {
+		line, err := encodeEvent(r)
+		if err != nil {
+			l.lost++
+			failed = cmp.Or(failed, fmt.Errorf("event log %s: %w", l.path, err))
+			continue
+		}
+		if size+len(line) > maxAppend {
+			failed = cmp.Or(failed, l.appendLines(lines))
+			lines, size = nil, 0
+		}
+		lines, size = append(lines, line), size+len(line)
+	}
+	return cmp.Or(failed, l.appendLines(lines))
+}
+
+// appendLines writes all at once, or, where that fails, one by one.
+func (l *Log) appendLines(lines [][]byte) error {
+	err := l.append(bytes.Join(lines, nil))
+	if err == nil {
+		return nil
+	}
+	if len(lines) == 1 {
 		l.lost++
 		return err
 	}
-	return nil
+	var failed error
+	for i := range lines {
+		failed = cmp.Or(failed, l.appendLines(lines[i:i+1]))
+	}
+	return failed
 }
 
-func (l *Log) append(r Record) error {
+func (l *Log) append(text []byte) error {
+	if len(text) == 0 {
+		return nil
+	}
 	if l.end {
 		return fmt.Errorf("event log %s: %w", l.path, os.ErrClosed)
 	}
-	line, err := encodeEvent(r)
-	if err != nil {
-		return fmt.Errorf("event log %s: %w", l.path, err)
-	}
-	if err := l.ready(int64(len(line))); err != nil {
+	if err := l.ready(int64(len(text))); err != nil {
 		return err
 	}
 	if l.torn {
-		line = append([]byte{'\n'}, line...)
+		text = append([]byte{'\n'}, text...)
 	}
-	n, err := l.dir.disk.write(l.file, line)
+	n, err := l.dir.disk.write(l.file, text)
 	if err == nil {
 		l.size, l.torn = l.size+int64(n), false
 		return nil

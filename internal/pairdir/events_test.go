@@ -1,12 +1,14 @@
 package pairdir
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -103,6 +105,42 @@ func TestFailedAppendLosesOneEventOnly(t *testing.T) {
 	records, err := d.Events()
 	if err != nil || len(records) != 2 || records[1].Event != "e3" || l.Lost() != 1 {
 		t.Fatalf("%v, %v", records, err)
+	}
+}
+
+// Many events at once are written in few pieces; where one cannot be written, the
+// others are, in order, each once.
+func TestAppendOfMany(t *testing.T) {
+	d := testDir(t)
+	l := mustLog(t, d, "procA")
+	var all []Record
+	for i := range 300 {
+		all = append(all, event("procA", i, 0))
+	}
+	all[250] = event("procA", 250, maxEventLine)
+	writes := 0
+	d.disk.write = func(f *os.File, b []byte) (int, error) {
+		writes++
+		if !bytes.Contains(b, []byte(`"e7"`)) {
+			return f.Write(b)
+		}
+		n, _ := f.Write(b[:len(b)/2])
+		return n, errors.New("disk full")
+	}
+	wantError(t, "one that cannot be written and one that is too long", l.Append(all...), "disk full")
+	line, _ := encodeEvent(all[299])
+	if alone := maxAppend/len(line) + 2; writes > alone+len(all)*len(line)/maxAppend+2 {
+		t.Errorf("%d writes for %d events, at most %d of them alone", writes, len(all), alone)
+	}
+	d.disk = realDisk()
+	records, err := d.Events()
+	if err != nil || len(records) != 298 || l.Lost() != 2 {
+		t.Fatalf("%d events, %v, %d lost", len(records), err, l.Lost())
+	}
+	for i, r := range slices.Concat(all[:7], all[8:250], all[251:]) {
+		if records[i].Event != r.Event {
+			t.Fatalf("event %d is %s, want %s", i, records[i].Event, r.Event)
+		}
 	}
 }
 

@@ -15,7 +15,7 @@ type journal struct {
 	log     *pairdir.Log
 	records *queue
 	mu      sync.Mutex
-	waiting int
+	waiting []pairdir.Record
 }
 
 func openJournal(dir *pairdir.Dir, name pairdir.Name) (*journal, error) {
@@ -29,18 +29,21 @@ func openJournal(dir *pairdir.Dir, name pairdir.Name) (*journal, error) {
 // write never waits.
 func (j *journal) write(r pairdir.Record) {
 	j.mu.Lock()
-	full := j.waiting >= journalRoom
-	if !full {
-		j.waiting++
-	}
-	j.mu.Unlock()
-	if full {
+	defer j.mu.Unlock()
+	if len(j.waiting) >= journalRoom {
 		return
 	}
-	j.records.do(func() {
-		_ = j.log.Append(r) // a full disk must not stop anything
-		j.mu.Lock()
-		j.waiting--
-		j.mu.Unlock()
-	})
+	j.waiting = append(j.waiting, r)
+	if len(j.waiting) == 1 {
+		j.records.do(j.flush)
+	}
+}
+
+// flush writes what has come together.
+func (j *journal) flush() {
+	j.mu.Lock()
+	records := j.waiting
+	j.waiting = nil
+	j.mu.Unlock()
+	_ = j.log.Append(records...) // a full disk must not stop anything
 }
