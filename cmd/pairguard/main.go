@@ -28,6 +28,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 }
 
 func newRoot() *cobra.Command {
+	version := false
 	root := &cobra.Command{
 		Use:   "pairguard",
 		Short: "Two processes keep each other alive",
@@ -40,8 +41,10 @@ func newRoot() *cobra.Command {
 		// How many wrong letters still make a suggestion.
 		SuggestionsMinimumDistance: 2,
 		Args:                       rootArgs,
-		Version:                    versionLine(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if version {
+				return printVersion(cmd)
+			}
 			cmd.SetOut(cmd.ErrOrStderr())
 			if err := cmd.Help(); err != nil {
 				return err
@@ -49,7 +52,7 @@ func newRoot() *cobra.Command {
 			return &exitError{code: exitUsage}
 		},
 	}
-	root.SetVersionTemplate("{{.Version}}\n")
+	root.Flags().BoolVar(&version, "version", false, "print the version")
 	root.AddCommand(newGuard(), newRun(), newUp(), newDown(), newStatus(), newStart(), newStop(), newRestart(), newHold(), newUnhold(),
 		newLogs(), newEvents(), newDemo(), newDrill(), newVersion(), newSupervise())
 	root.InitDefaultHelpCmd()
