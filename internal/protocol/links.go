@@ -316,7 +316,11 @@ func (m *Machine) byeHeard(e ByeHeard) {
 	case Ending, Fencing, Reviving, Waiting, Left:
 		return // we go ourselves, or the folder will say it after the proof
 	}
-	if e.Link == 0 || e.Link != m.links.in && e.Link != m.links.next && e.Link != m.links.out {
+	switch e.Link {
+	case 0:
+		return
+	case m.links.in, m.links.next, m.links.out, m.links.probe:
+	default:
 		return
 	}
 	if e.Bye.Kind == wire.Stop {
