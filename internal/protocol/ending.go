@@ -55,7 +55,7 @@ func (m *Machine) endAgain(kind wire.GoodbyeKind, reason string, initiator bool)
 	case m.ending.kind == wire.Stop:
 		if m.ending.stored && !m.ending.killed && (m.ending.wrapper.Known() || !m.ending.alone()) {
 			m.ending.hurried = true
-			m.graceOver()
+			m.hurry()
 		}
 	default:
 		m.ending = ending{kind: kind, reason: reason, initiator: true}
@@ -163,7 +163,7 @@ func (m *Machine) diedWhileEnding(p Process) {
 // graceOver: the peer did not end in time, or the disk did not take the goodbye.
 func (m *Machine) graceOver() {
 	switch {
-	case !m.ending.stored && m.late > 0:
+	case m.late > 0 && (!m.ending.stored || m.ending.guest.from != 0):
 		m.phaseAt = m.now + attention // its answer may stand behind the timer in the driver's queue
 	case !m.ending.stored:
 		m.goodbyeStored(GoodbyeStored{Kind: m.ending.kind, Err: "the disk did not answer within the grace time"})
@@ -173,18 +173,33 @@ func (m *Machine) graceOver() {
 		m.sayByeToGuest() // the folder does not answer: it is told, and not killed
 		m.graceOver()
 	case !m.ending.alone() && !m.ending.killed:
-		m.ending.killed = true
-		m.phaseAt = m.now + m.cfg.Grace
-		for _, p := range m.ending.awaited {
-			if p.Known() {
-				m.do(Kill{p})
-			}
-		}
+		m.killAwaited()
 	default:
 		if !m.ending.alone() {
 			m.ending.err = "the peer was killed but the kernel has not ended it (state D?): it is still there"
 		}
 		m.finish()
+	}
+}
+
+// hurry: whoever is waited for has no grace any more. What becomes of a guest the folder
+// decides all the same.
+func (m *Machine) hurry() {
+	switch {
+	case m.ending.wrapper.Known():
+		m.wrapperOver()
+	case !m.ending.alone() && !m.ending.killed:
+		m.killAwaited()
+	}
+}
+
+func (m *Machine) killAwaited() {
+	m.ending.killed = true
+	m.phaseAt = m.now + m.cfg.Grace
+	for _, p := range m.ending.awaited {
+		if p.Known() {
+			m.do(Kill{p})
+		}
 	}
 }
 

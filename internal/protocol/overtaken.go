@@ -32,6 +32,7 @@ func (m *Machine) askAboutGuest() {
 	default:
 		m.takeSurvey()
 		m.ending.guest.from = m.revival.asked
+		m.phaseAt = max(m.phaseAt, m.now+lookPatience) // the grace may be over: we stood still
 	}
 }
 

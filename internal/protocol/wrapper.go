@@ -41,7 +41,7 @@ func (m *Machine) wrapperOver() {
 func (m *Machine) wrapperEnded() {
 	m.ending.wrapper = Process{}
 	m.farewell()
-	if m.phase == Ending && m.ending.hurried && !m.ending.alone() {
-		m.graceOver()
+	if m.phase == Ending && m.ending.hurried {
+		m.hurry()
 	}
 }

@@ -156,7 +156,7 @@ func (c *checker) spawning(w *world, id int32) {
 func (c *checker) askedToLeave(w *world, id int32) {
 	p, f := &w.procs[id], &w.folder
 	name := 1 - p.name
-	if !p.begun || p.okSince > w.now || p.owesSince < never || w.plan.plain ||
+	if !p.begun || p.okSince > w.now || p.owesSince < never || p.startFails || w.plan.plain ||
 		f.stop || f.holdUntil[name] > 0 || f.awayUntil > 0 || w.now < w.spawnFail || w.asleep > 0 {
 		return
 	}

@@ -18,6 +18,8 @@ func (w *world) deliver(id int32, e protocol.Event) {
 			w.step(id, protocol.LinkLost{Link: e.Link})
 			return
 		}
+	case protocol.StartFailed:
+		w.procs[id].startFails = false
 	case protocol.Surveyed:
 		p := &w.procs[id]
 		p.lockReadAt, p.readAt = p.readingOf(e).lock, p.readingOf(e).end
@@ -233,7 +235,7 @@ func (w *world) spawn(id int32) {
 	p := &w.procs[id]
 	if w.now < w.spawnFail || w.chance(w.faults.SpawnFails) {
 		w.check.excuse(1 - p.name)
-		p.owesSince = never
+		p.owesSince, p.startFails = never, true
 		w.later(id, protocol.StartFailed{Reason: "no such file"})
 		return
 	}

@@ -37,6 +37,7 @@ type process struct {
 	leaving    bool          // it has announced its end, or was asked to
 	lifeAt     time.Duration // when its life was recorded
 	mourns     bool          // it has told of the death of its peer, and not of another one there
+	startFails bool          // a start of its peer came to nothing, and it does not know yet
 	owesSince  time.Duration // it was asked to leave while a death waited for its answer; never: it was not
 	listening  bool
 	lateAt     time.Duration     // when it was told last that it is late
