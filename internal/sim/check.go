@@ -374,7 +374,7 @@ func (w *world) due(x int32) {
 func (c *checker) dueHang(w *world, id int32) {
 	p := &w.procs[id]
 	guard := w.folder.lock[1-p.name]
-	if p.state < dying && p.excusedNow() || p.excusedAt != never && p.excusedAt > w.now-hangBound {
+	if p.state < dying && p.excusedNow() || w.lately(p.excusedAt) || w.lately(p.misreadAt) {
 		w.push(item{at: w.now + hangBound, kind: itemCheck, x: 2 + 2*id}) // from the end of its excuse on
 		return
 	}
@@ -386,6 +386,9 @@ func (c *checker) dueHang(w *world, id int32) {
 	}
 	c.fail(w, "P2", fmt.Sprintf("process %d of %s hangs and is not replaced within %v", id, names[p.name], hangBound))
 }
+
+// lately: less than hangBound ago.
+func (w *world) lately(at time.Duration) bool { return at != never && at > w.now-hangBound }
 
 // guardedThroughout: nothing keeps the guard from judging, now and for a while.
 func (w *world) guardedThroughout(name int, guard int32) bool {

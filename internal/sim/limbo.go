@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"math/bits"
 	"time"
 
 	"github.com/pairguard/pairguard/internal/detector"
@@ -63,13 +64,26 @@ func (w *world) sight(id int32) detector.Sample {
 		s.Stopped = 5
 	case p.spins && p.still == 0:
 		s.Runnable = 1
-	case p.still == 0 && w.chance(w.faults.Wakes):
-		s.Runnable = 1
+	default:
+		s.Runnable = w.wakes(p)
 	}
 	if s.Runnable > 0 && w.chance(w.faults.Misses) {
 		s.Runnable = 0
 	}
 	return w.brokenLook(p, s)
+}
+
+// wakes: one that sleeps is found awake now and then. When that happens in nearly all
+// looks of a window it is taken for starved, for the time that it then has to rest.
+func (w *world) wakes(p *process) (runnable int) {
+	if p.still == 0 && w.chance(w.faults.Wakes) {
+		runnable = 1
+	}
+	p.awake = p.awake<<1 | uint8(runnable)
+	if bits.OnesCount8(p.awake&0x3f) >= 5 {
+		p.misreadAt = w.now
+	}
+	return runnable
 }
 
 // brokenLook is what the variants that judge badly make of a look.

@@ -49,6 +49,8 @@ type process struct {
 	still      int               // how many reasons it has to stand still
 	limbo      [limboCount]uint8 // how many of each kind
 	excusedAt  time.Duration     // when an excuse ended last; never: there was none
+	awake      uint8             // the newest looks at it, a bit each: it was found awake by chance
+	misreadAt  time.Duration     // when most looks had found that last; never: they had not
 	guiltyAt   time.Duration     // when it stood still last without an excuse; never: it did not
 	cpu        time.Duration     // the time that it has used, before runsSince
 	runsSince  time.Duration
@@ -92,7 +94,7 @@ func (w *world) bear(name int, kind procKind, revived bool, parent int32) int32 
 	id := int32(len(w.procs))
 	p := process{
 		name: name, kind: kind, revived: revived, parent: parent, born: w.now,
-		excusedAt: never, guiltyAt: never, heldSince: never, okSince: never, diedAt: never, begunAt: never, owesSince: never, timerAt: never, readAt: -1, lockReadAt: -1,
+		excusedAt: never, misreadAt: never, guiltyAt: never, heldSince: never, okSince: never, diedAt: never, begunAt: never, owesSince: never, timerAt: never, readAt: -1, lockReadAt: -1,
 		random: uint64(id)*7919 + 1,
 	}
 	if kind == plainOne && w.alive(name) > 0 {
