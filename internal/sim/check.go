@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pairguard/pairguard/internal/protocol"
@@ -134,7 +135,7 @@ func (c *checker) spawning(w *world, id int32) {
 	for i := range w.procs {
 		q := &w.procs[i]
 		known := q.heldSince < p.lockReadAt || q.kind == plainOne && (w.folder.recorded[name] == int32(i) || w.folder.intent[name] == int32(i)) && q.born < p.lockReadAt-50*time.Millisecond
-		if q.name == name && q.state != dead && q.kind != impostor && known && (q.state < dying || p.watches(int32(i)) && !w.succeeded(q)) {
+		if q.name == name && q.state != dead && q.kind != impostor && known && (q.state < dying || p.guarded(int32(i)) && !w.succeeded(q)) {
 			c.fail(w, "P3", fmt.Sprintf("process %d is started anew though %d is not dead", name, i))
 		}
 	}
@@ -195,16 +196,12 @@ func (c *checker) spared(w *world, id int32) {
 	}
 }
 
-// watches: the process has met the other one, so that a free lock alone is no proof
-// of its death.
-func (p *process) watches(id int32) bool {
-	for _, q := range p.watching {
-		if q == id {
-			return true
-		}
-	}
-	return false
-}
+// watches: the process will hear of the death of the other one.
+func (p *process) watches(id int32) bool { return slices.Contains(p.watching, id) }
+
+// guarded: the process has taken the other one for its peer, so that a free lock alone
+// is no proof of its death.
+func (p *process) guarded(id int32) bool { return slices.Contains(p.peers, id) }
 
 // succeeded: the name of a dying process has been taken by another one since, which
 // its lock permits only when it can do nothing any more.

@@ -42,6 +42,7 @@ func (w *world) step(id int32, e protocol.Event) {
 	w.countStep(id)
 	w.check.counts.Steps++
 	actions := p.machine.Step(w.now, e)
+	p.takes(p.machine.Status().Peer)
 	if w.trace != nil {
 		w.tellStep(id, e, actions)
 	}

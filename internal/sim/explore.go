@@ -263,6 +263,7 @@ func (w *world) clone() *world {
 	c.procs = append([]process(nil), w.procs...)
 	for i := range c.procs {
 		c.procs[i].watching = append([]int32(nil), w.procs[i].watching...)
+		c.procs[i].peers = append([]int32(nil), w.procs[i].peers...)
 		c.procs[i].deferred = append([]item(nil), w.procs[i].deferred...)
 	}
 	return &c

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/pairguard/pairguard/internal/protocol"
@@ -72,6 +73,7 @@ type process struct {
 	timerAt    time.Duration
 	timerSeq   int32
 	watching   []int32 // whose death it will hear of
+	peers      []int32 // whom it has taken for its peer
 	deferred   []item
 	plain      plainPeer
 	budget     budgetModel
@@ -301,6 +303,13 @@ func (w *world) watch(id int32, subject protocol.Process) {
 		}
 	}
 	p.watching = append(p.watching, q)
+}
+
+// takes notes whom the machine takes for its peer.
+func (p *process) takes(peer protocol.Process) {
+	if peer.Known() && !slices.Contains(p.peers, procOf(peer)) {
+		p.peers = append(p.peers, procOf(peer))
+	}
 }
 
 // alive counts the processes of a name that are not proved dead.
