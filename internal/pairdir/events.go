@@ -133,8 +133,8 @@ func (l *Log) appendLines(lines [][]byte) error {
 	if err == nil {
 		return nil
 	}
-	if len(lines) == 1 {
-		l.lost++
+	if len(lines) == 1 || l.torn { // of torn text some lines are there, and would be there twice
+		l.lost += uint64(len(lines))
 		return err
 	}
 	var failed error

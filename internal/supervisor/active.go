@@ -26,6 +26,7 @@ type active struct {
 	link     *link        // to the standby; nil: none
 	other    *proc.Handle // the standby's process; nil: none known
 	joined   joining
+	stranger proc.ID // a standby of another version; zero: none
 	serving  bool
 	used     bool // somebody has asked for something
 	recalled bool // the other supervisor was started again after it had left
@@ -203,10 +204,23 @@ func (a *active) welcome(conn *ipc.Courier) {
 		j, err = parseJoining(parcels)
 	}
 	conn.SetReceiveDeadline(time.Time{})
+	if errors.Is(err, errVersion) {
+		l.post(func() { a.tellStranger(handle.ID(), err) })
+	}
 	if err != nil || !l.post(func() { a.join(conn, handle, j) }) {
 		conn.Close()
 		handle.Close()
 	}
+}
+
+// tellStranger says once that a standby cannot be given anything.
+func (a *active) tellStranger(id proc.ID, err error) {
+	if a.stranger == id {
+		return
+	}
+	a.stranger = id
+	a.l.tell("supervisor_failed", fmt.Sprintf("process %d cannot stand by: %v; it was started after pairguard was replaced: end this supervisor (kill %d), and that one goes on with what the disk has",
+		id.PID, err, a.l.me.PID))
 }
 
 // trust returns a handle on who is at the other end, if that is the holder of name.

@@ -24,6 +24,10 @@ type parcel struct {
 	Body  []byte `json:"-"`
 }
 
+// custodyVersion grows with each change of what the custody link carries that those who
+// know only what was before would misunderstand.
+const custodyVersion = 1
+
 const (
 	itemParcel = "item"
 	endParcel  = "end"

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -81,5 +82,31 @@ func TestParseRecordRefuses(t *testing.T) {
 	}
 	if parcels, err := parseRecord(whole, files); err != nil || len(parcels) != 2 {
 		t.Errorf("the whole one: %d parcels, %v", len(parcels), err)
+	}
+}
+
+// A standby of another version would misunderstand what it is given, or we it.
+func TestParseJoining(t *testing.T) {
+	said := func(body string) []arrived {
+		return []arrived{{parcel: parcel{Kind: joinParcel, Body: []byte(body)}}}
+	}
+	j, err := parseJoining(said(string(encode(joining{Version: custodyVersion, Generation: 7}))))
+	if err != nil || j.Generation != 7 {
+		t.Errorf("%+v, %v", j, err)
+	}
+	for _, body := range []string{`{"generation":7}`, `{"version":99}`} {
+		if _, err := parseJoining(said(body)); !errors.Is(err, errVersion) {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+	for what, record := range map[string][]arrived{
+		"nothing":   nil,
+		"two":       append(said(`{"version":1}`), said(`{"version":1}`)...),
+		"an item":   {{parcel: parcel{Kind: itemParcel, Body: []byte(`{"version":1}`)}}},
+		"no object": said("[]"),
+	} {
+		if _, err := parseJoining(record); err == nil || errors.Is(err, errVersion) {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }

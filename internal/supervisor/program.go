@@ -119,7 +119,7 @@ func (p *program) publish(actions []lifecycle.Action) {
 	if next.Record.Phase == lifecycle.Idle {
 		next.Process, next.Known, next.Cgroup, next.CgroupUsage = nil, nil, "", 0
 		p.dropGroup()
-		p.takeBack()
+		defer p.takeBack() // how it ended is told first: its handle tells that, too
 	}
 	if next.equal(p.run) && intent == 0 {
 		return
@@ -142,7 +142,7 @@ func (p *program) store(intent uint64) {
 	item := custody.Item{Key: runItem + p.def.Name, Body: encode(p.run)}
 	record := json.RawMessage(item.Body)
 	if intent == 0 {
-		p.l.scribe.store(p.def.Name, runExt, record, false, p.l.recordStored)
+		p.l.scribe.storeLater(p.def.Name, runExt, record, p.l.recordStored)
 		p.l.submit(item, nil)
 		return
 	}

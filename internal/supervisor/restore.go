@@ -153,8 +153,8 @@ func (p *program) putBack() {
 		if l.programs[name] != p {
 			return
 		}
-		l.scribe.store(name, definitionExt, p.definition(), false, l.recordStored)
-		l.scribe.store(name, runExt, p.run, false, l.recordStored)
+		l.scribe.storeLater(name, definitionExt, p.definition(), l.recordStored)
+		l.scribe.storeLater(name, runExt, p.run, l.recordStored)
 	})
 }
 

@@ -13,7 +13,9 @@ type scribe struct {
 
 	mu      sync.Mutex
 	pending map[recordName]*writing
-	order   []recordName
+	awaited []recordName // what somebody waits for goes first
+	others  []recordName
+	inARow  int           // of awaited, since one of others was written
 	wake    chan struct{} // has room for one
 	closed  bool
 	done    chan struct{}
@@ -21,10 +23,14 @@ type scribe struct {
 
 type recordName struct{ name, ext string }
 
+// othersAfter: so many that somebody waits for, then one of the others.
+const othersAfter = 64
+
 // writing is one record to be written; nil value: to be removed.
 type writing struct {
 	value   any
 	lasting bool
+	awaited bool
 	then    []func(error)
 }
 
@@ -38,19 +44,37 @@ func newScribe(shelf *pairdir.Shelf) *scribe {
 // calls then, which may be nil, when it, or something newer, is there. then runs on
 // the scribe's goroutine.
 func (s *scribe) store(name, ext string, value any, lasting bool, then func(error)) {
-	key := recordName{name, ext}
+	s.put(recordName{name, ext}, writing{value: value, lasting: lasting, awaited: true}, then)
+}
+
+// storeLater is store for what nobody waits for.
+func (s *scribe) storeLater(name, ext string, value any, then func(error)) {
+	s.put(recordName{name, ext}, writing{value: value}, then)
+}
+
+func (s *scribe) put(key recordName, next writing, then func(error)) {
 	s.mu.Lock()
 	w := s.pending[key]
 	if w == nil {
 		w = &writing{}
 		s.pending[key] = w
-		s.order = append(s.order, key)
+		if !next.awaited {
+			s.others = append(s.others, key)
+		}
 	}
-	w.value, w.lasting = value, w.lasting || lasting // who waits for an older state was promised the disk
+	if next.awaited && !w.awaited {
+		s.awaited = append(s.awaited, key) // its place among the others is void when its turn comes
+	}
+	w.value, w.awaited = next.value, w.awaited || next.awaited
+	w.lasting = w.lasting || next.lasting // who waits for an older state was promised the disk
 	if then != nil {
 		w.then = append(w.then, then)
 	}
 	s.mu.Unlock()
+	s.ring()
+}
+
+func (s *scribe) ring() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -62,10 +86,7 @@ func (s *scribe) close() {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	s.ring()
 }
 
 func (s *scribe) run() {
@@ -89,14 +110,17 @@ func (s *scribe) run() {
 func (s *scribe) next() (key recordName, w *writing, closed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.order) == 0 {
-		return key, nil, s.closed
+	for w == nil && len(s.awaited)+len(s.others) > 0 {
+		lane := &s.awaited
+		if len(s.awaited) == 0 || len(s.others) > 0 && s.inARow >= othersAfter {
+			lane, s.inARow = &s.others, -1
+		}
+		s.inARow++
+		key, *lane = (*lane)[0], (*lane)[1:]
+		w = s.pending[key]
+		delete(s.pending, key)
 	}
-	key = s.order[0]
-	s.order = s.order[1:]
-	w = s.pending[key]
-	delete(s.pending, key)
-	return key, w, false
+	return key, w, s.closed
 }
 
 func (s *scribe) write(key recordName, w *writing) error {

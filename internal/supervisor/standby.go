@@ -60,6 +60,7 @@ func (p keptProcess) of(generation uint64) *proc.Handle {
 
 // joining is what a standby says of itself.
 type joining struct {
+	Version    int       `json:"version"` // custodyVersion
 	Generation uint64    `json:"generation"`
 	Since      time.Time `json:"since"`
 }
@@ -71,7 +72,7 @@ func (l *loop) dial() {
 	}
 	s := &standby{l: l, held: map[string][]*os.File{}, processes: map[string]keptProcess{}}
 	l.standby = s
-	hello := parcel{Kind: joinParcel, Body: encode(joining{Generation: l.member.Status().Generation, Since: l.since})}
+	hello := parcel{Kind: joinParcel, Body: encode(joining{Version: custodyVersion, Generation: l.member.Status().Generation, Since: l.since})}
 	l.later(func() {
 		conn, handle, err := l.reachActive(hello.appendTo(nil))
 		if !l.post(func() { s.dialed(conn, handle, err) }) && err == nil {
@@ -289,6 +290,8 @@ func (l *loop) settleBirths(ctx context.Context) error {
 	return proc.AwaitBirths(ctx, read)
 }
 
+var errVersion = errors.New("it has another version of the custody link")
+
 func parseJoining(record []arrived) (j joining, err error) {
 	if len(record) != 1 || record[0].Kind != joinParcel || len(record[0].files) > 0 {
 		for _, p := range record {
@@ -296,5 +299,11 @@ func parseJoining(record []arrived) (j joining, err error) {
 		}
 		return j, errors.New("custody link: it did not begin with a joining")
 	}
-	return j, json.Unmarshal(record[0].Body, &j)
+	if err := json.Unmarshal(record[0].Body, &j); err != nil {
+		return j, err
+	}
+	if j.Version != custodyVersion {
+		return j, fmt.Errorf("%w (%d, ours is %d)", errVersion, j.Version, custodyVersion)
+	}
+	return j, nil
 }
