@@ -79,11 +79,15 @@ func (w *world) listen(id int32) {
 	w.folder.listener[p.name], w.folder.socketFile[p.name] = id, true
 }
 
-// heal is the look at the socket file that a member takes from time to time.
+// heal is the look at the socket file, and for a stop, that a member takes from time to
+// time.
 func (w *world) heal(id int32) {
 	p := &w.procs[id]
 	if w.folder.listener[p.name] == id {
 		w.folder.socketFile[p.name] = true
+	}
+	if w.folder.stop && w.now >= w.folder.awayUntil && p.kind == member {
+		w.later(id, protocol.LookAsked{})
 	}
 	w.push(item{at: w.now + nameCheck, kind: itemHeal, p: id})
 }
