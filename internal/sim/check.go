@@ -188,9 +188,13 @@ func (c *checker) leaves(w *world, id int32) {
 	c.fail(w, "P2", fmt.Sprintf("process %d leaves %v after it was asked to, and the death of %s that it knew of is not answered", id, w.now-p.owesSince, names[name]))
 }
 
-// spared: P6. What a person has started after a stop is not ended by it.
+// spared: P6. What a person has started after a stop is not ended by it, if the folder
+// can tell.
 func (c *checker) spared(w *world, id int32) {
 	p, f := &w.procs[id], &w.folder
+	if f.awayUntil > p.lifeAt {
+		return
+	}
 	if p.begun && !p.revived && !p.leaving && p.kind == member && f.stopAt > 0 && f.stopAt < p.lifeAt && !f.stop && !c.unstored && !w.stopping.active {
 		c.fail(w, "P6", fmt.Sprintf("process %d of %s was started by a person after the stop, and is ended with it", id, names[p.name]))
 	}
