@@ -200,9 +200,6 @@ func (c *checker) spared(w *world, id int32) {
 	}
 }
 
-// watches: the process will hear of the death of the other one.
-func (p *process) watches(id int32) bool { return slices.Contains(p.watching, id) }
-
 // guarded: the process has taken the other one for its peer, so that a free lock alone
 // is no proof of its death.
 func (p *process) guarded(id int32) bool { return slices.Contains(p.peers, id) }
@@ -218,10 +215,10 @@ func (w *world) succeeded(q *process) bool {
 	return false
 }
 
-// met: a member has heard of that process.
+// met: a member has taken that process for its peer.
 func (w *world) met(id int32) bool {
 	for i := range w.procs {
-		if w.procs[i].kind == member && w.procs[i].watches(id) {
+		if w.procs[i].kind == member && w.procs[i].guarded(id) {
 			return true
 		}
 	}
