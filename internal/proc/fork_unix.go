@@ -23,22 +23,26 @@ func fork(s Spec, attr *syscall.SysProcAttr) (pid int, err error) {
 	}
 	null := os.NewFile(uintptr(fd), os.DevNull)
 	defer null.Close()
-	env := s.Env
-	if env == nil {
-		env = os.Environ()
-	}
 	files := s.standard(null)
 	err = withFds(files[:], func(fds []uintptr) error {
 		var err error
-		pid, err = forkExec(s.Path, append([]string{s.Path}, s.Args...), &syscall.ProcAttr{
-			Dir: s.Dir, Env: env, Files: fds, Sys: attr,
-		})
+		pid, err = forkExec(s.Path, s.argv(), s.procAttr(fds, attr))
 		return err
 	})
 	if err != nil {
 		return 0, explain(s, err)
 	}
 	return pid, nil
+}
+
+func (s *Spec) argv() []string { return append([]string{s.Path}, s.Args...) }
+
+func (s *Spec) procAttr(fds []uintptr, sys *syscall.SysProcAttr) *syscall.ProcAttr {
+	env := s.Env
+	if env == nil {
+		env = os.Environ()
+	}
+	return &syscall.ProcAttr{Dir: s.Dir, Env: env, Files: fds, Sys: sys}
 }
 
 // withFd lends the descriptor of f. File.Fd would make the caller's file blocking.

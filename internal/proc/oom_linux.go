@@ -55,17 +55,23 @@ func LowerOOMScore(score int) error {
 // forkExec is syscall.ForkExec with the original OOM score. The score is raised
 // before the fork, not in the child after it: a program that sets its own would
 // otherwise be overtaken by us. If this process dies in between, nothing is lost.
-func forkExec(path string, args []string, attr *syscall.ProcAttr) (int, error) {
+func forkExec(path string, args []string, attr *syscall.ProcAttr) (pid int, err error) {
+	withOriginalOOMScore(func() { pid, err = syscall.ForkExec(path, args, attr) })
+	return pid, err
+}
+
+func withOriginalOOMScore(do func()) {
 	oom.mu.Lock()
 	if !oom.lowered {
 		oom.mu.Unlock()
-		return syscall.ForkExec(path, args, attr)
+		do()
+		return
 	}
 	defer oom.mu.Unlock()
 	if err := writeOOMScore(oom.original); err == nil {
 		defer func() { _ = writeOOMScore(oom.own) }()
 	}
-	return syscall.ForkExec(path, args, attr)
+	do()
 }
 
-func writeOOMScore(score string) error { return os.WriteFile(oomFile, []byte(score), 0) }
+func writeOOMScore(score string) error { return writeControl(oomFile, score) }

@@ -41,7 +41,18 @@ func playProgram(name, argument string) {
 		}
 		<-h.Done()
 	case "birth":
-		playBirth()
+		playBirth(func(_ *os.File, fork func()) { fork() })
+	case "forkerbirth":
+		f, err := NewForker()
+		if err != nil {
+			fmt.Println("0 0", err)
+			return
+		}
+		playBirth(func(write *os.File, fork func()) {
+			if f.Hold(write) == nil {
+				f.do(fork)
+			}
+		})
 	}
 }
 
@@ -151,15 +162,18 @@ func playOOM() {
 
 // playBirth makes a birth pipe and a child that is between its fork and its exec
 // until it reads a byte, and tells the number of the read end and of the child.
-func playBirth() {
+func playBirth(where func(write *os.File, fork func())) {
 	read, write, err := BirthPipe()
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	path, argv, envv := []byte("/bin/cat\x00"), []byte("cat\x00"), []byte(markVariable+"="+os.Getenv(markVariable)+"\x00")
-	pid := forkHeld(&held{
-		path: &path[0], argv: [2]*byte{&argv[0], nil}, envv: [2]*byte{&envv[0], nil},
+	pid := 0
+	where(write, func() {
+		pid = forkHeld(&held{
+			path: &path[0], argv: [2]*byte{&argv[0], nil}, envv: [2]*byte{&envv[0], nil},
+		})
 	})
 	_ = withFd(read, func(fd uintptr) error {
 		fmt.Println(fd, pid)

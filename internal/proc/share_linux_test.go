@@ -140,7 +140,14 @@ func TestDescriptorOfAProcess(t *testing.T) {
 // A child that has been forked and not executed keeps the birth pipe open beyond
 // its parent's death; once it ends, it can be found by its mark.
 func TestBirthPipe(t *testing.T) {
-	p, mark := startProgram(t, "birth", nil)
+	for _, role := range []string{"birth", "forkerbirth"} {
+		t.Run(role, func(t *testing.T) { checkBirthPipe(t, role) })
+	}
+}
+
+func checkBirthPipe(t *testing.T, role string) {
+	t.Helper()
+	p, mark := startProgram(t, role, nil)
 	numbers := strings.Fields(p.line(t))
 	pid, err := strconv.Atoi(numbers[1])
 	must(t, err)

@@ -31,7 +31,13 @@ func Start(s Spec) (*Handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	if pidfd < 0 && pidfds() == nil { // clone did not know the flag
+	return born(id, pidfd), nil
+}
+
+// born returns the handle of a child that runs; pidfd negative: there is none yet.
+func born(id ID, pidfd int) *Handle {
+	if pidfd < 0 && pidfds() == nil {
+		var err error
 		pidfd, err = unix.PidfdOpen(id.PID, 0)
 		if err != nil {
 			pidfd = -1
@@ -46,7 +52,7 @@ func Start(s Spec) (*Handle, error) {
 	if pidfd < 0 || deaths.add(h) != nil {
 		go h.awaitChild() // it runs: whatever is missing, it gets a handle
 	}
-	return h, nil
+	return h
 }
 
 // forkInCgroup is fork in the cgroup that s names, if it names one.
@@ -62,17 +68,22 @@ func forkInCgroup(s Spec, attr *syscall.SysProcAttr) (pid int, err error) {
 	if lent != nil {
 		return 0, fmt.Errorf("cannot start %q: %w: %w", s.Path, ErrCgroup, lent)
 	}
-	if err == nil {
-		return pid, nil
+	if err != nil {
+		return 0, unlessCgroup(s, err)
 	}
-	// The same numbers can be about the program itself; only a second try without
-	// the cgroup can tell, and that is the caller's to decide.
+	return pid, nil
+}
+
+// unlessCgroup makes an ErrCgroup of what may be one: the same numbers can be about the
+// program itself; only a second try without the cgroup can tell, and that is the
+// caller's to decide.
+func unlessCgroup(s Spec, err error) error {
 	for _, number := range []error{
 		unix.ENOSYS, unix.EPERM, unix.EACCES, unix.EBUSY, unix.EOPNOTSUPP, unix.ENODEV, unix.EBADF, unix.EINVAL, unix.EAGAIN,
 	} {
 		if errors.Is(err, number) && checkExecutable(s.Path) == nil {
-			return 0, fmt.Errorf("%w (or %w: %s)", err, ErrCgroup, s.Cgroup.Name())
+			return fmt.Errorf("%w (or %w: %s)", err, ErrCgroup, s.Cgroup.Name())
 		}
 	}
-	return 0, err
+	return err
 }

@@ -12,7 +12,27 @@ import (
 	"testing"
 )
 
+// starters are the ways to start.
+func starters(t *testing.T) map[string]func(Spec) (*Handle, error) {
+	t.Helper()
+	f, err := NewForker()
+	if errors.Is(err, ErrNotSupported) {
+		t.Log(err)
+		return map[string]func(Spec) (*Handle, error){"start": Start}
+	}
+	must(t, err)
+	t.Cleanup(f.Close)
+	return map[string]func(Spec) (*Handle, error){"start": Start, "forker": f.Start}
+}
+
 func TestWorldOfAStartedProcess(t *testing.T) {
+	for name, start := range starters(t) {
+		t.Run(name, func(t *testing.T) { checkWorld(t, start) })
+	}
+}
+
+func checkWorld(t *testing.T, start func(Spec) (*Handle, error)) {
+	t.Helper()
 	dir := filepath.Join(t.TempDir(), "双进程 守护")
 	must(t, os.Mkdir(dir, 0o700))
 	exe, err := os.Executable()
@@ -31,7 +51,7 @@ func TestWorldOfAStartedProcess(t *testing.T) {
 		t.Errorf("Resolve: %q %v, want the path itself, temporary", abs, temporary)
 	}
 	env := []string{roleVariable + "=report", "名字=值 1"}
-	h, err := Start(Spec{Path: abs, Args: []string{"一", "two words", ""}, Dir: dir, Env: env, Output: out})
+	h, err := start(Spec{Path: abs, Args: []string{"一", "two words", ""}, Dir: dir, Env: env, Output: out})
 	must(t, err)
 	defer h.Close()
 	wantDone(t, h)
@@ -61,6 +81,7 @@ func TestStartErrors(t *testing.T) {
 		return path
 	}
 	good := file("good", "#!/bin/sh\n", 0o700)
+	ways := starters(t)
 	for what, c := range map[string]struct {
 		spec Spec
 		kind error
@@ -75,9 +96,11 @@ func TestStartErrors(t *testing.T) {
 		"relative":       {Spec{Path: "good"}, nil, "not an absolute path"},
 		"too long":       {Spec{Path: good, Args: []string{strings.Repeat("x", 1<<20)}}, syscall.E2BIG, "too long"},
 	} {
-		h, err := Start(c.spec)
-		if h != nil || err == nil || !strings.Contains(err.Error(), c.say) || c.kind != nil && !errors.Is(err, c.kind) {
-			t.Errorf("%s: %v, want %q and %v", what, err, c.say, c.kind)
+		for how, start := range ways {
+			h, err := start(c.spec)
+			if h != nil || err == nil || !strings.Contains(err.Error(), c.say) || c.kind != nil && !errors.Is(err, c.kind) {
+				t.Errorf("%s, %s: %v, want %q and %v", what, how, err, c.say, c.kind)
+			}
 		}
 	}
 }

@@ -120,3 +120,18 @@ func (t *Tree) Unburied() bool { return false }
 
 // Close does nothing: there are no trees.
 func (t *Tree) Close() {}
+
+// Forker is not to be had here.
+type Forker struct{}
+
+// NewForker returns ErrNotSupported.
+func NewForker() (*Forker, error) { return nil, linuxOnly("a thread for starts") }
+
+// Close does nothing.
+func (f *Forker) Close() {}
+
+// Hold returns ErrNotSupported.
+func (f *Forker) Hold(*os.File) error { return linuxOnly("a thread for starts") }
+
+// Start is the package's Start.
+func (f *Forker) Start(s Spec) (*Handle, error) { return Start(s) }

@@ -98,8 +98,14 @@ func (a *active) bear(settled bool) error {
 	if err := output.MakePipe(path); err != nil {
 		return err
 	}
-	a.births, err = output.OpenWriter(path)
-	return err
+	if a.births, err = output.OpenWriter(path); err != nil || a.l.forker == nil {
+		return err
+	}
+	if err := a.l.forker.Hold(a.births); err != nil { // then children are to have all that we have
+		a.l.debug("starts without a thread of their own", "error", err)
+		a.l.forker = nil
+	}
+	return nil
 }
 
 // listen makes both sockets anew.

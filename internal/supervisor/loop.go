@@ -38,6 +38,7 @@ type loop struct {
 	journal    *journal
 	scribe     *scribe
 	starts     *queue
+	forker     *proc.Forker // nil: there is none to be had
 	pump       *output.Pump
 
 	pulse pulse

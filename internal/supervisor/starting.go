@@ -27,9 +27,10 @@ func (p *program) fork(gen uint64) {
 		p.step(lifecycle.StartFailed{Gen: gen, Reason: err.Error()})
 		return
 	}
+	starter := p.l.starter()
 	p.l.starts.do(func() {
 		defer closeAll(files)
-		h, err := start(&def, token, group, files[0])
+		h, err := start(starter, &def, token, group, files[0])
 		p.l.post(func() { p.started(gen, h, err) })
 	})
 }
@@ -44,8 +45,18 @@ func (p *program) started(gen uint64, h *proc.Handle, err error) {
 	p.step(lifecycle.Started{Gen: gen})
 }
 
+// starter starts processes.
+type starter func(proc.Spec) (*proc.Handle, error)
+
+func (l *loop) starter() starter {
+	if l.forker == nil {
+		return proc.Start
+	}
+	return l.forker.Start
+}
+
 // start executes the program. Nothing runs when it fails.
-func start(def *control.Definition, token string, group *proc.Cgroup, pipe *os.File) (*proc.Handle, error) {
+func start(begin starter, def *control.Definition, token string, group *proc.Cgroup, pipe *os.File) (*proc.Handle, error) {
 	out, err := openWriter(pipe)
 	if err != nil {
 		return nil, err
@@ -57,10 +68,10 @@ func start(def *control.Definition, token string, group *proc.Cgroup, pipe *os.F
 			defer spec.Cgroup.Close()
 		}
 	}
-	h, err := proc.Start(spec)
+	h, err := begin(spec)
 	if errors.Is(err, proc.ErrCgroup) {
 		spec.Cgroup = nil
-		h, err = proc.Start(spec)
+		h, err = begin(spec)
 	}
 	return h, err
 }

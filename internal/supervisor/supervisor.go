@@ -32,9 +32,13 @@ type Config struct {
 // program is left. It returns nil after an announced end; errors.Is
 // pairguard.ErrNameTaken when another process is that supervisor already.
 func Run(ctx context.Context, cfg Config) error {
+	forker, unforked := proc.NewForker() // before anything is open
 	l, err := newLoop(cfg)
 	if err != nil {
 		return err
+	}
+	if l.forker = forker; unforked != nil {
+		l.debug("starts without a thread of their own", "error", unforked)
 	}
 	l.member, err = pairguard.New(pairguard.Config{
 		Self: cfg.Self, Peer: cfg.Peer, Command: cfg.Command, Dir: l.dir.Path(), WorkDir: "/",
