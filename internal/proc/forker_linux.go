@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pairguard/pairguard/internal/without"
 )
 
 // Relies on: unshare(2) with CLONE_FILES gives the calling thread a table of
@@ -36,6 +38,9 @@ type Forker struct {
 // NewForker makes the thread, which has what is open now: the earlier, the less.
 // ErrNotSupported: the kernel, or what confines this process, does not permit it.
 func NewForker() (*Forker, error) {
+	if pidfds() != nil || without.Feature("forker") {
+		return nil, fmt.Errorf("a thread for starts: %w", ErrNotSupported)
+	}
 	sample, err := os.Open(os.DevNull) // and the runtime has opened what its poller needs
 	if err != nil {
 		return nil, fmt.Errorf("a thread for starts: %w", err)

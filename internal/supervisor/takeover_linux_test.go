@@ -1,9 +1,12 @@
 package supervisor
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -39,6 +42,43 @@ func TestKilledProgramComesBack(t *testing.T) {
 	if p.Restarts != 1 || p.LastExit == nil || p.LastExit.Signal == nil || *p.LastExit.Signal != "KILL" {
 		t.Fatalf("status: %+v", p)
 	}
+}
+
+// Programs are started from a thread that has next to nothing open, and where that is
+// not to be had from any.
+func TestThreadOfStarts(t *testing.T) {
+	for without, want := range map[string]bool{"": true, "forker": false} {
+		t.Run("without "+without, func(t *testing.T) {
+			t.Setenv("PAIRGUARD_TEST_WITHOUT", without)
+			s := newStage(t)
+			first := s.run(s.define("web", "wait")).PID
+			s.awaitGuarded()
+			if got := hasApart(t, s.pid(control.RoleActive)); got != want {
+				t.Errorf("a thread with a table of its own: %v, want %v", got, want)
+			}
+			must(t, syscall.Kill(first, syscall.SIGKILL))
+			s.await("a new process", func() bool { p := s.program("web"); return p.State == "RUNNING" && p.PID != first })
+		})
+	}
+}
+
+// hasApart reports whether a thread of the supervisor does not have the event log open.
+func hasApart(t *testing.T, pid int) bool {
+	t.Helper()
+	folder := fmt.Sprintf("/proc/%d/task", pid)
+	tasks, err := os.ReadDir(folder)
+	must(t, err)
+	for _, task := range tasks {
+		open, err := filepath.Glob(folder + "/" + task.Name() + "/fd/*")
+		must(t, err)
+		if !slices.ContainsFunc(open, func(fd string) bool {
+			target, err := os.Readlink(fd)
+			return err == nil && strings.HasSuffix(target, ".events.jsonl")
+		}) {
+			return true
+		}
+	}
+	return false
 }
 
 func TestKillEitherSupervisor(t *testing.T) {

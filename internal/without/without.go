@@ -18,7 +18,7 @@ const Variable = "PAIRGUARD_TEST_WITHOUT"
 var missing = sync.OnceValue(func() map[string]bool { return parse(os.Getenv(Variable)) })
 
 // Feature reports whether name is to be treated as missing. The names in use:
-// "pidfd" and "peerpidfd" (internal/proc, internal/ipc) and "abstract"
+// "pidfd", "peerpidfd" and "forker" (internal/proc, internal/ipc) and "abstract"
 // (internal/pairdir). Safe for concurrent use.
 func Feature(name string) bool { return missing()[name] }
 
