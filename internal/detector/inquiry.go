@@ -104,6 +104,9 @@ func (q *Inquiry) Look(now time.Duration, s Sample) {
 		q.errAt = now
 		return
 	}
+	if s.held() || q.last.held() { // neither sleep nor hunger, and after it everything begins anew
+		q.Begin()
+	}
 	var since time.Duration
 	if q.readable > 0 {
 		since = now - q.lastAt
@@ -123,8 +126,13 @@ func (q *Inquiry) Look(now time.Duration, s Sample) {
 	q.last, q.lastAt = s, now
 	q.looks[q.readable%window] = s
 	q.readable++
-	q.starved = q.starved || q.tally().runnable >= hungry
+	if s.Runnable > 0 && q.tally().runnable >= hungry {
+		q.starved, q.rested = true, 0
+	}
 }
+
+// held: somebody keeps it from running.
+func (s Sample) held() bool { return s.Tracer != "" || s.Frozen != "" }
 
 // asleep: no thread wants to run or waits for the kernel.
 func (s Sample) asleep() bool { return s.Runnable == 0 && s.Blocked == 0 }

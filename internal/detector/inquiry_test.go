@@ -70,7 +70,7 @@ func TestFindings(t *testing.T) {
 				s.Err = "no /proc"
 			}
 		}, Unreadable, "no /proc"},
-		{"a debugger that has let go", 6, func(i int, s *Sample) {
+		{"a debugger that has let go", 9, func(i int, s *Sample) {
 			if i < 5 {
 				s.Tracer = "gdb"
 			}
@@ -93,6 +93,27 @@ func TestNoLookIsNoFinding(t *testing.T) {
 
 // A starved process that gets a little time again and again has had its chance at
 // last, however long that takes.
+// Who starves again has to rest again, and to stand in a debugger is no rest.
+func TestRestIsCountedFromTheLastHunger(t *testing.T) {
+	hungry := func(_ int, s *Sample) { s.Runnable = 1 }
+	var q Inquiry
+	nights(&q, 0, 20, hungry)
+	if _, f := nights(&q, 20, 15, func(int, *Sample) {}); f.Cause != Starvation {
+		t.Fatalf("after 1.5 s of rest: %v, %s", f.Cause, f.Words)
+	}
+	nights(&q, 35, 20, hungry)
+	if n, f := nights(&q, 55, 100, func(int, *Sample) {}); n != 20 {
+		t.Errorf("it starved again, and is judged after %d looks, 0.1 s apart: %v, %s; want 20", n, f.Cause, f.Words)
+	}
+	q.Begin()
+	nights(&q, 0, 20, hungry)
+	nights(&q, 20, 50, func(_ int, s *Sample) { s.Tracer = "gdb" })
+	nights(&q, 70, 20, hungry)
+	if n, f := nights(&q, 90, 100, func(int, *Sample) {}); n != 20 {
+		t.Errorf("it starved before and after a debugger, and is judged after %d looks: %v, %s; want 20", n, f.Cause, f.Words)
+	}
+}
+
 // What was seen before a long pause of our own says nothing of what has become of it
 // since: it may starve as we did. That it had starved before is not forgotten.
 func TestOldLooksDoNotCount(t *testing.T) {
@@ -160,8 +181,8 @@ func TestRestAfterStarving(t *testing.T) {
 	q.Begin()
 	nights(&q, 0, 50, hungry)
 	n, f = nights(&q, 50, 200, func(i int, s *Sample) { s.Runnable = i % 2 })
-	if n != 39 {
-		t.Errorf("awake at every other look: judged after %d: %v, %q; want 39, as many as 2 s of sleep take", n, f.Cause, f.Words)
+	if n != 41 {
+		t.Errorf("awake at every other look: judged after %d: %v, %q; want 41, as many as 2 s of sleep take after the hunger", n, f.Cause, f.Words)
 	}
 
 	q.Begin()

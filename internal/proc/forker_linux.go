@@ -1,11 +1,13 @@
 package proc
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -14,8 +16,9 @@ import (
 )
 
 // Relies on: unshare(2) with CLONE_FILES gives the calling thread a table of
-// descriptors of its own; pidfd_getfd(2) (Linux 5.6) brings a descriptor of this
-// process, as /proc and a pidfd know it (the table of the first thread), over into it.
+// descriptors of its own, and so does close_range(2) with CLOSE_RANGE_UNSHARE (Linux
+// 5.9); SCM_RIGHTS brings descriptors over into it. (pidfd_getfd would be simpler, but
+// the filters of system calls in systemd units and containers kill who uses it.)
 // Go's runtime makes no other thread from a locked one and ends it with its goroutine;
 // what the runtime itself uses in any thread (its epoll and its eventfd) was opened
 // before and is in both tables.
@@ -31,49 +34,63 @@ import (
 // as the process is.
 type Forker struct {
 	jobs chan func()
-	self int // pidfd of this process, in the thread's table
 	held int // what Hold has brought over; -1: nothing
+
+	mu      sync.Mutex // one at a time: what is brought over belongs to the job that follows
+	here    int        // the end of a pair of sockets that the process sends into
+	there   int        // the end that the thread receives from
+	message [1]byte
 }
 
 // NewForker makes the thread, which has what is open now: the earlier, the less.
 // ErrNotSupported: the kernel, or what confines this process, does not permit it.
 func NewForker() (*Forker, error) {
-	if pidfds() != nil || without.Feature("forker") {
+	if without.Feature("forker") {
 		return nil, fmt.Errorf("a thread for starts: %w", ErrNotSupported)
 	}
-	sample, err := os.Open(os.DevNull) // and the runtime has opened what its poller needs
+	null, err := os.Open(os.DevNull) // and the runtime has opened what its poller needs
 	if err != nil {
 		return nil, fmt.Errorf("a thread for starts: %w", err)
 	}
-	defer sample.Close()
-	f := &Forker{jobs: make(chan func()), held: -1}
-	err = withFd(sample, func(fd uintptr) error {
-		ready := make(chan error)
-		go f.serve(int(fd), ready)
-		return <-ready
-	})
+	null.Close()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
+		return nil, fmt.Errorf("a thread for starts: %w", os.NewSyscallError("socketpair", err))
+	}
+	f := &Forker{jobs: make(chan func()), held: -1, here: pair[0], there: pair[1]}
+	ready := make(chan error)
+	go f.serve(ready)
+	err = <-ready
+	unix.Close(f.there) // of the process; the thread has its own
+	if err != nil {
+		unix.Close(f.here)
 		return nil, fmt.Errorf("a thread for starts: %w: %w", ErrNotSupported, err)
 	}
 	return f, nil
 }
 
 // Close ends the thread. Nothing may be started, or begin to be held, after that.
-func (f *Forker) Close() { close(f.jobs) }
+func (f *Forker) Close() {
+	close(f.jobs)
+	unix.Close(f.here)
+}
 
 // serve is the thread. It must not be the first one, whose table is that of the process
-// to everybody else.
-func (f *Forker) serve(sample int, ready chan<- error) {
+// to /proc.
+func (f *Forker) serve(ready chan<- error) {
 	runtime.LockOSThread() // for ever: the thread ends with the goroutine
 	if unix.Gettid() == unix.Getpid() {
 		other := make(chan error)
-		go f.serve(sample, other)
+		go f.serve(other)
 		err := <-other
 		runtime.UnlockOSThread()
 		ready <- err
 		return
 	}
-	err := f.separate(sample)
+	err := unshareFiles()
+	if err == nil {
+		unix.Close(f.here) // of the thread; the process has its own
+	}
 	ready <- err
 	if err != nil {
 		return
@@ -83,59 +100,95 @@ func (f *Forker) serve(sample int, ready chan<- error) {
 	}
 }
 
-// separate gives the thread its own table, and tries whether a descriptor of the process
-// can be brought over into it.
-func (f *Forker) separate(sample int) error {
-	if err := unix.Unshare(unix.CLONE_FILES); err != nil {
-		// Where unshare is forbidden this may not be. There is no such descriptor.
-		if unix.CloseRange(1<<30, 1<<30, unix.CLOSE_RANGE_UNSHARE) != nil {
-			return os.NewSyscallError("unshare", err)
+// unshareFiles gives the thread a table of its own.
+func unshareFiles() error {
+	err := unix.Unshare(unix.CLONE_FILES)
+	if err == nil {
+		return nil
+	}
+	// Where unshare is forbidden this may not be. There is no such descriptor.
+	if unix.CloseRange(1<<30, 1<<30, unix.CLOSE_RANGE_UNSHARE) == nil {
+		return nil
+	}
+	return os.NewSyscallError("unshare", err)
+}
+
+// do has the thread do something with the files, which it gets under numbers of its own
+// for that time, and waits for it. An error says that nothing was done.
+func (f *Forker) do(files []*os.File, job func(own []int)) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(files) > 0 {
+		if err := withFds(files, f.send); err != nil {
+			return err
 		}
 	}
-	unix.Close(sample) // its copy
 	var err error
-	if f.self, err = unix.PidfdOpen(unix.Getpid(), 0); err != nil {
-		return os.NewSyscallError("pidfd_open", err)
-	}
-	fd, err := f.bring(sample)
-	if err != nil {
-		return err
-	}
-	return os.NewSyscallError("close", unix.Close(fd))
-}
-
-// do has the thread do something, and waits for it.
-func (f *Forker) do(job func()) {
 	done := make(chan struct{})
-	f.jobs <- func() { job(); close(done) }
+	f.jobs <- func() {
+		defer close(done)
+		var own []int
+		if len(files) > 0 {
+			own, err = f.receive(len(files))
+		}
+		if err == nil {
+			job(own)
+		}
+		for _, fd := range own {
+			unix.Close(fd)
+		}
+	}
 	<-done
+	return err
 }
 
-// bring duplicates a descriptor of the process into the table of the thread.
-func (f *Forker) bring(fd int) (int, error) {
-	own, err := retry(func() (int, error) { return unix.PidfdGetfd(f.self, fd, 0) })
-	if err != nil {
-		return -1, os.NewSyscallError("pidfd_getfd", err)
+// send sends descriptors of the process to the thread.
+func (f *Forker) send(fds []uintptr) error {
+	numbers := make([]int, len(fds))
+	for i, fd := range fds {
+		numbers[i] = int(fd)
 	}
-	return own, nil
+	_, err := retry(func() (int, error) {
+		return unix.SendmsgN(f.here, f.message[:], unix.UnixRights(numbers...), nil, unix.MSG_NOSIGNAL)
+	})
+	return os.NewSyscallError("sendmsg", err)
+}
+
+// receive takes what was sent, in the thread.
+func (f *Forker) receive(n int) (own []int, err error) {
+	rights := make([]byte, unix.CmsgSpace(4*n))
+	var used, flags int
+	_, err = retry(func() (read int, err error) {
+		read, used, flags, _, err = unix.Recvmsg(f.there, f.message[:], rights, unix.MSG_CMSG_CLOEXEC)
+		return read, err
+	})
+	if err != nil {
+		return nil, os.NewSyscallError("recvmsg", err)
+	}
+	messages, err := unix.ParseSocketControlMessage(rights[:used])
+	for _, m := range messages {
+		fds, e := unix.ParseUnixRights(&m)
+		own, err = append(own, fds...), errors.Join(err, e)
+	}
+	if err == nil && (len(own) != n || flags&unix.MSG_CTRUNC != 0) {
+		err = fmt.Errorf("only %d of %d descriptors came over: %w", len(own), n, unix.EMFILE)
+	}
+	return own, err
 }
 
 // Hold brings the file over, where every child has it until its exec, instead of the one
 // held before. It stays the caller's, too.
 func (f *Forker) Hold(file *os.File) error {
 	var err error
-	lent := withFd(file, func(fd uintptr) error {
-		f.do(func() {
-			var own int
-			if own, err = f.bring(int(fd)); err == nil {
-				unix.Close(f.held)
-				f.held = own
-			}
-		})
-		return err
+	failed := f.do([]*os.File{file}, func(own []int) {
+		var kept int
+		if kept, err = unix.FcntlInt(uintptr(own[0]), unix.F_DUPFD_CLOEXEC, 0); err == nil {
+			unix.Close(f.held)
+			f.held = kept
+		}
 	})
-	if lent != nil {
-		return fmt.Errorf("%s cannot be held for children: %w", file.Name(), lent)
+	if err = errors.Join(failed, err); err != nil {
+		return fmt.Errorf("%s cannot be held for children: %w", file.Name(), err)
 	}
 	return nil
 }
@@ -149,7 +202,12 @@ func (f *Forker) Start(s Spec) (*Handle, error) {
 	if !filepath.IsAbs(s.Path) {
 		return nil, fmt.Errorf("cannot start %q: not an absolute path", s.Path)
 	}
-	id.PID, err = f.fork(s)
+	room, err := reserve(2) // for the pidfd and the look at the child: it is not to run unseen
+	if err != nil {
+		return nil, explain(s, err)
+	}
+	id.PID, err = f.fork(&s)
+	room.release()
 	switch {
 	case err != nil && s.Cgroup != nil:
 		return nil, unlessCgroup(s, explain(s, err))
@@ -159,73 +217,64 @@ func (f *Forker) Start(s Spec) (*Handle, error) {
 	return born(id, -1), nil
 }
 
-// fork starts s and returns its number once the exec has succeeded.
-func (f *Forker) fork(s Spec) (pid int, err error) {
-	given := s.standard(nil)
-	files := slices.DeleteFunc(append(given[:], s.Cgroup), func(f *os.File) bool { return f == nil })
-	lent := withFds(files, func(fds []uintptr) error {
-		number := map[*os.File]int{}
-		for i, file := range files {
-			number[file] = int(fds[i])
-		}
-		withOriginalOOMScore(func() {
-			f.do(func() {
-				t := transfer{forker: f, number: number, own: map[*os.File]int{}}
-				defer t.close()
-				pid, err = t.fork(&s)
-			})
-		})
-		return err
-	})
-	return pid, lent
-}
+// reservation is descriptors that are there to be given back.
+type reservation []int
 
-// transfer is what one start has in the thread's table.
-type transfer struct {
-	forker *Forker
-	number map[*os.File]int // in the table of the process
-	own    map[*os.File]int // in that of the thread; nil file: the null device
-}
-
-func (t *transfer) fork(s *Spec) (int, error) {
-	attr := &syscall.SysProcAttr{Setsid: true}
-	var fds []uintptr
-	for _, file := range s.standard(nil) {
-		fd, err := t.bring(file)
+func reserve(n int) (r reservation, err error) {
+	for range n {
+		fd, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return 0, err
+			r.release()
+			return nil, err
 		}
-		fds = append(fds, uintptr(fd))
+		r = append(r, fd)
 	}
-	if s.Cgroup != nil {
-		fd, err := t.bring(s.Cgroup)
-		if err != nil {
-			return 0, err
-		}
-		attr.UseCgroupFD, attr.CgroupFD = true, fd
-	}
-	return syscall.ForkExec(s.Path, s.argv(), s.procAttr(fds, attr))
+	return r, nil
 }
 
-// bring brings a file over, once; nil is the null device.
-func (t *transfer) bring(file *os.File) (fd int, err error) {
-	if fd, done := t.own[file]; done {
-		return fd, nil
-	}
-	if file == nil {
-		fd, err = unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
-	} else {
-		fd, err = t.forker.bring(t.number[file])
-	}
-	if err != nil {
-		return -1, err
-	}
-	t.own[file] = fd
-	return fd, nil
-}
-
-func (t *transfer) close() {
-	for _, fd := range t.own {
+func (r reservation) release() {
+	for _, fd := range r {
 		unix.Close(fd)
 	}
+}
+
+// fork starts s and returns its number once the exec has succeeded.
+func (f *Forker) fork(s *Spec) (pid int, err error) {
+	standard := s.standard(nil)
+	var files []*os.File // each once
+	for _, file := range append(standard[:], s.Cgroup) {
+		if file != nil && !slices.Contains(files, file) {
+			files = append(files, file)
+		}
+	}
+	withOriginalOOMScore(func() {
+		var failed error
+		failed = f.do(files, func(own []int) {
+			pid, err = forkWith(s, func(file *os.File) int { return own[slices.Index(files, file)] })
+		})
+		err = errors.Join(failed, err)
+	})
+	return pid, err
+}
+
+// forkWith forks in the thread; number tells where a file is in its table.
+func forkWith(s *Spec, number func(*os.File) int) (int, error) {
+	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(null)
+	var fds []uintptr
+	for _, file := range s.standard(nil) {
+		if file == nil {
+			fds = append(fds, uintptr(null))
+			continue
+		}
+		fds = append(fds, uintptr(number(file)))
+	}
+	attr := &syscall.SysProcAttr{Setsid: true}
+	if s.Cgroup != nil {
+		attr.UseCgroupFD, attr.CgroupFD = true, number(s.Cgroup)
+	}
+	return syscall.ForkExec(s.Path, s.argv(), s.procAttr(fds, attr))
 }

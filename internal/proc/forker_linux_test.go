@@ -51,7 +51,7 @@ func TestForkerHasNothingOfOurs(t *testing.T) {
 		defer file.Close()
 	}
 	var tid int
-	f.do(func() { tid = unix.Gettid() })
+	must(t, f.do(nil, func([]int) { tid = unix.Gettid() }))
 	if tid == os.Getpid() {
 		t.Fatal("it is the first thread")
 	}
@@ -133,7 +133,7 @@ func TestForkerAndTheRuntime(t *testing.T) {
 		})
 	}
 	for range 50 {
-		f.do(func() {
+		must(t, f.do(nil, func([]int) {
 			runtime.GC()
 			fired := make(chan struct{})
 			time.AfterFunc(time.Microsecond, func() { close(fired) })
@@ -141,7 +141,7 @@ func TestForkerAndTheRuntime(t *testing.T) {
 			time.Sleep(time.Microsecond)
 			_ = make([]byte, 1<<20)
 			runtime.Gosched()
-		})
+		}))
 		h, err := f.Start(Spec{Path: lookPath(t, "true")})
 		must(t, err)
 		wantDone(t, h)

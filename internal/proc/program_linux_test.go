@@ -50,7 +50,7 @@ func playProgram(name, argument string) {
 		}
 		playBirth(func(write *os.File, fork func()) {
 			if f.Hold(write) == nil {
-				f.do(fork)
+				_ = f.do(nil, func([]int) { fork() })
 			}
 		})
 	}

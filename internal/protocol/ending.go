@@ -21,6 +21,7 @@ type ending struct {
 	err     string
 
 	guest     guest
+	extended  bool // a guest has put off the end of the grace, once
 	overtaken bool // a person has ended our stop by a start
 
 	wrapper       Process // is waited for before the peer is told

@@ -32,7 +32,10 @@ func (m *Machine) askAboutGuest() {
 	default:
 		m.takeSurvey()
 		m.ending.guest.from = m.revival.asked
-		m.phaseAt = max(m.phaseAt, m.now+lookPatience) // the grace may be over: we stood still
+		if !m.ending.extended && !m.ending.wrapper.Known() {
+			m.ending.extended = true
+			m.phaseAt = max(m.phaseAt, m.now+lookPatience) // the grace may be over: we stood still
+		}
 	}
 }
 
@@ -43,7 +46,12 @@ func (m *Machine) surveyedWhileEnding(e Surveyed) {
 	if g.from == 0 || e.Token < g.from {
 		return
 	}
-	if e.Survey.Err != "" || e.Survey.Stopped {
+	switch {
+	case e.Survey.Err != "" && m.ending.killed: // it would be killed at once, and may be what a person has started
+		m.sayByeToGuest()
+		m.finishIfAlone()
+		return
+	case e.Survey.Err != "" || e.Survey.Stopped:
 		m.sendAway()
 		m.finishIfAlone()
 		return

@@ -107,7 +107,7 @@ func (w *world) surveyText(s protocol.Survey) string {
 func (w *world) actionText(a protocol.Action) string {
 	switch a := a.(type) {
 	case protocol.Emit:
-		return "*" + string(a.Notice.Kind)
+		return "*" + string(a.Notice.Kind) + "(" + a.Notice.Reason + ")"
 	case protocol.Send:
 		return fmt.Sprintf("Send %d %s", a.Link, strings.TrimPrefix(fmt.Sprintf("%T", a.Message), "wire."))
 	case protocol.Examine:

@@ -111,14 +111,15 @@ func (s *scribe) next() (key recordName, w *writing, closed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for w == nil && len(s.awaited)+len(s.others) > 0 {
-		lane := &s.awaited
+		lane, inARow := &s.awaited, s.inARow+1
 		if len(s.awaited) == 0 || len(s.others) > 0 && s.inARow >= othersAfter {
-			lane, s.inARow = &s.others, -1
+			lane, inARow = &s.others, 0
 		}
-		s.inARow++
 		key, *lane = (*lane)[0], (*lane)[1:]
-		w = s.pending[key]
-		delete(s.pending, key)
+		if w = s.pending[key]; w != nil { // else its place was void
+			delete(s.pending, key)
+			s.inARow = inARow
+		}
 	}
 	return key, w, s.closed
 }
