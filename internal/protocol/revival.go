@@ -306,8 +306,12 @@ func (m *Machine) startOverdue() {
 		m.revival.window = min(2*m.revival.window, slowestWindow)
 	}
 	m.phaseAt = m.now + m.revival.window
-	if m.revival.speaker && !m.held {
+	switch {
+	case m.held:
+	case m.revival.speaker:
 		m.surveyForRevival() // does it hold its name?
+	default:
+		m.takeSurvey() // another one of its name may have shown since that they say HELLO
 	}
 }
 
