@@ -17,3 +17,13 @@ func beLight() {
 	runtime.GOMAXPROCS(1)
 	shedCode()
 }
+
+// hurry is for a supervisor that takes over: it is not to wait until it has started the
+// other one again, which a second processor does meanwhile.
+func hurry(on bool) {
+	n := 1
+	if on {
+		n = min(2, runtime.NumCPU())
+	}
+	runtime.GOMAXPROCS(n)
+}

@@ -53,7 +53,7 @@ func supervise(dir, self, peer string) error {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGPIPE)
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer cancel()
-	err = supervisor.Run(ctx, supervisor.Config{Dir: f.Path(), Self: self, Peer: peer, Command: command, Rest: debug.FreeOSMemory})
+	err = supervisor.Run(ctx, supervisor.Config{Dir: f.Path(), Self: self, Peer: peer, Command: command, Rest: debug.FreeOSMemory, Hurry: hurry})
 	if errors.Is(err, pairguard.ErrNameTaken) {
 		return &exitError{code: exitNameTaken, err: err}
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/pairguard/pairguard/internal/ipc"
 	"github.com/pairguard/pairguard/internal/pairdir"
 	"github.com/pairguard/pairguard/internal/proc"
-	"github.com/pairguard/pairguard/internal/supervisor/output"
 )
 
 // active is what only the acting supervisor has.
@@ -80,32 +79,6 @@ func (a *active) begin(settled bool) error {
 		l.debug("listeners cannot be adopted", "error", err)
 	}
 	return a.listen()
-}
-
-// bear makes a births pipe of our own. That of the one before us may still be held by
-// a child of it that hangs before its exec: it is kept to wait for.
-func (a *active) bear(settled bool) error {
-	path := a.l.birthsPath()
-	var err error
-	if !settled {
-		if a.l.unborn, err = output.OpenReader(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	if err := output.MakePipe(path); err != nil {
-		return err
-	}
-	if a.births, err = output.OpenWriter(path); err != nil || a.l.forker == nil {
-		return err
-	}
-	if err := a.l.forker.Hold(a.births); err != nil { // then children are to have all that we have
-		a.l.debug("starts without a thread of their own", "error", err)
-		a.l.forker = nil
-	}
-	return nil
 }
 
 // listen makes both sockets anew.

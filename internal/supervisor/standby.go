@@ -13,12 +13,10 @@ import (
 	"github.com/pairguard/pairguard/internal/custody"
 	"github.com/pairguard/pairguard/internal/ipc"
 	"github.com/pairguard/pairguard/internal/proc"
-	"github.com/pairguard/pairguard/internal/supervisor/output"
 )
 
 const (
 	custodySocket = "supervisor.custody.sock"
-	birthsPipe    = "supervisor.births.fifo"
 	// dialPatience is how long reaching the active one may take.
 	dialPatience = 2 * time.Second
 	// drainPatience is how long the link of a dead active one may stay open: a child of
@@ -119,8 +117,21 @@ func (s *standby) dialed(conn *ipc.Courier, handle *proc.Handle, err error) {
 	}
 	s.conn, s.handle = conn, handle
 	s.l.decide(custody.Linked{})
-	handle.OnDone(func() { s.l.post(s.activeEnded) })
+	handle.OnDone(func() {
+		s.l.hurry()
+		s.l.post(s.activeEnded)
+	})
 	s.l.later(s.receive)
+}
+
+// hurryFor is longer than a takeover takes.
+const hurryFor = 5 * time.Second
+
+func (l *loop) hurry() {
+	if l.cfg.Hurry != nil {
+		l.cfg.Hurry(true)
+		time.AfterFunc(hurryFor, func() { l.cfg.Hurry(false) })
+	}
 }
 
 func (s *standby) activeEnded() {
@@ -262,32 +273,6 @@ func (s *standby) drop() {
 		h.Close()
 	}
 	s.held, s.processes, s.over = nil, nil, true
-}
-
-// awaitBirths waits until every child of a dead active one has come to its exec, or
-// has died: each of them holds the births pipe open until then.
-func (l *loop) awaitBirths() {
-	l.later(func() {
-		if l.settleBirths(l.ctx) == nil {
-			l.post(func() { l.decide(custody.BirthsSettled{}) })
-		}
-	})
-}
-
-func (l *loop) birthsPath() string { return filepath.Join(l.dir.Path(), birthsPipe) }
-
-// settleBirths returns nil when nobody is on the way between fork and exec. It is of
-// no use any more when we have children ourselves: see unborn.
-func (l *loop) settleBirths(ctx context.Context) error {
-	read, err := output.OpenReader(l.birthsPath())
-	if errors.Is(err, os.ErrNotExist) {
-		return nil // no active one has started anything yet, or somebody removed it
-	}
-	if err != nil {
-		return fmt.Errorf("births: %w", err)
-	}
-	defer read.Close()
-	return proc.AwaitBirths(ctx, read)
 }
 
 var errVersion = errors.New("it has another version of the custody link")

@@ -26,6 +26,9 @@ type Config struct {
 	// Rest, when not nil, is called when it is quiet after much was done, on a goroutine of
 	// its own: for memory that is not needed any more.
 	Rest func()
+	// Hurry, when not nil, is called with true as soon as the active supervisor has died,
+	// and with false a while after: the one who takes over may use more of the machine.
+	Hurry func(bool)
 }
 
 // Run is one of the two supervisors of a folder, until it leaves (ctx ends), or no
