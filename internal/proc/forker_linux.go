@@ -248,8 +248,7 @@ func (f *Forker) fork(s *Spec) (pid int, err error) {
 		}
 	}
 	withOriginalOOMScore(func() {
-		var failed error
-		failed = f.do(files, func(own []int) {
+		failed := f.do(files, func(own []int) {
 			pid, err = forkWith(s, func(file *os.File) int { return own[slices.Index(files, file)] })
 		})
 		err = errors.Join(failed, err)

@@ -138,7 +138,6 @@ func TestForkerAndTheRuntime(t *testing.T) {
 			fired := make(chan struct{})
 			time.AfterFunc(time.Microsecond, func() { close(fired) })
 			<-fired
-			time.Sleep(time.Microsecond)
 			_ = make([]byte, 1<<20)
 			runtime.Gosched()
 		}))
