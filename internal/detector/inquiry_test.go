@@ -91,8 +91,6 @@ func TestNoLookIsNoFinding(t *testing.T) {
 	}
 }
 
-// A starved process that gets a little time again and again has had its chance at
-// last, however long that takes.
 // Who starves again has to rest again, and to stand in a debugger is no rest.
 func TestRestIsCountedFromTheLastHunger(t *testing.T) {
 	hungry := func(_ int, s *Sample) { s.Runnable = 1 }
@@ -133,6 +131,8 @@ func TestOldLooksDoNotCount(t *testing.T) {
 	}
 }
 
+// A starved process that gets a little time again and again has had its chance at
+// last, however long that takes.
 func TestTimeAddsUp(t *testing.T) {
 	var q Inquiry
 	for i := range 1000 {

@@ -102,9 +102,9 @@ func (l *Log) open() error {
 }
 
 // Append writes events, as many with one write as fit into maxAppend; a full or broken
-// disk loses an event, which is counted and reported, and never more than that one. It
-// returns the first error. It waits for the disk if the disk hangs: call it where
-// waiting does no harm.
+// disk loses an event, which is counted and reported; only where a torn write cannot be
+// taken back, all that were written with it. It returns the first error. It waits for the
+// disk if the disk hangs: call it where waiting does no harm.
 func (l *Log) Append(records ...Record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -129,11 +129,11 @@ func (l *Log) Append(records ...Record) error {
 
 // appendLines writes all at once, or, where that fails, one by one.
 func (l *Log) appendLines(lines [][]byte) error {
-	err := l.append(bytes.Join(lines, nil))
+	left, err := l.append(bytes.Join(lines, nil))
 	if err == nil {
 		return nil
 	}
-	if len(lines) == 1 || l.torn { // of torn text some lines are there, and would be there twice
+	if len(lines) == 1 || left { // some lines are there, and would be there twice
 		l.lost += uint64(len(lines))
 		return err
 	}
@@ -144,15 +144,16 @@ func (l *Log) appendLines(lines [][]byte) error {
 	return failed
 }
 
-func (l *Log) append(text []byte) error {
+// append writes text at the end; left: it failed, and a part of it is there.
+func (l *Log) append(text []byte) (left bool, err error) {
 	if len(text) == 0 {
-		return nil
+		return false, nil
 	}
 	if l.end {
-		return fmt.Errorf("event log %s: %w", l.path, os.ErrClosed)
+		return false, fmt.Errorf("event log %s: %w", l.path, os.ErrClosed)
 	}
 	if err := l.ready(int64(len(text))); err != nil {
-		return err
+		return false, err
 	}
 	if l.torn {
 		text = append([]byte{'\n'}, text...)
@@ -160,12 +161,12 @@ func (l *Log) append(text []byte) error {
 	n, err := l.dir.disk.write(l.file, text)
 	if err == nil {
 		l.size, l.torn = l.size+int64(n), false
-		return nil
+		return false, nil
 	}
 	if n > 0 && l.file.Truncate(l.size) != nil {
-		l.size, l.torn = l.size+int64(n), true
+		l.size, l.torn, left = l.size+int64(n), true, true
 	}
-	return fmt.Errorf("event log %s: %w; make room on the disk", l.path, err)
+	return left, fmt.Errorf("event log %s: %w; make room on the disk", l.path, err)
 }
 
 func encodeEvent(r Record) ([]byte, error) {

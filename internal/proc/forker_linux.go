@@ -30,16 +30,15 @@ import (
 // this process. A child begins with a copy of all descriptors of the thread that forks
 // it, and closes them one by one at its exec: for a supervisor that holds 3,000 of them
 // that is most of the work. And a child that hangs on its way to the exec holds no
-// lock, no listener and no link of ours. Safe for concurrent use; it is there as long
-// as the process is.
+// lock, no listener and no link of ours. Safe for concurrent use; it is there until Close.
 type Forker struct {
 	jobs chan func()
 	held int // what Hold has brought over; -1: nothing
 
-	mu      sync.Mutex // one at a time: what is brought over belongs to the job that follows
-	here    int        // the end of a pair of sockets that the process sends into
-	there   int        // the end that the thread receives from
-	message [1]byte
+	mu       sync.Mutex // one at a time: what is brought over belongs to the job that follows
+	sender   int        // the end of a pair of sockets that the process sends into
+	receiver int        // the end that the thread receives from
+	message  [1]byte
 }
 
 // NewForker makes the thread, which has what is open now: the earlier, the less.
@@ -57,13 +56,13 @@ func NewForker() (*Forker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("a thread for starts: %w", os.NewSyscallError("socketpair", err))
 	}
-	f := &Forker{jobs: make(chan func()), held: -1, here: pair[0], there: pair[1]}
+	f := &Forker{jobs: make(chan func()), held: -1, sender: pair[0], receiver: pair[1]}
 	ready := make(chan error)
 	go f.serve(ready)
 	err = <-ready
-	unix.Close(f.there) // of the process; the thread has its own
+	unix.Close(f.receiver) // of the process; the thread has its own
 	if err != nil {
-		unix.Close(f.here)
+		unix.Close(f.sender)
 		return nil, fmt.Errorf("a thread for starts: %w: %w", ErrNotSupported, err)
 	}
 	return f, nil
@@ -72,7 +71,7 @@ func NewForker() (*Forker, error) {
 // Close ends the thread. Nothing may be started, or begin to be held, after that.
 func (f *Forker) Close() {
 	close(f.jobs)
-	unix.Close(f.here)
+	unix.Close(f.sender)
 }
 
 // serve is the thread. It must not be the first one, whose table is that of the process
@@ -89,7 +88,7 @@ func (f *Forker) serve(ready chan<- error) {
 	}
 	err := unshareFiles()
 	if err == nil {
-		unix.Close(f.here) // of the thread; the process has its own
+		unix.Close(f.sender) // of the thread; the process has its own
 	}
 	ready <- err
 	if err != nil {
@@ -149,7 +148,7 @@ func (f *Forker) send(fds []uintptr) error {
 		numbers[i] = int(fd)
 	}
 	_, err := retry(func() (int, error) {
-		return unix.SendmsgN(f.here, f.message[:], unix.UnixRights(numbers...), nil, unix.MSG_NOSIGNAL)
+		return unix.SendmsgN(f.sender, f.message[:], unix.UnixRights(numbers...), nil, unix.MSG_NOSIGNAL)
 	})
 	return os.NewSyscallError("sendmsg", err)
 }
@@ -159,7 +158,7 @@ func (f *Forker) receive(n int) (own []int, err error) {
 	rights := make([]byte, unix.CmsgSpace(4*n))
 	var used, flags int
 	_, err = retry(func() (read int, err error) {
-		read, used, flags, _, err = unix.Recvmsg(f.there, f.message[:], rights, unix.MSG_CMSG_CLOEXEC)
+		read, used, flags, _, err = unix.Recvmsg(f.receiver, f.message[:], rights, unix.MSG_CMSG_CLOEXEC)
 		return read, err
 	})
 	if err != nil {
@@ -203,12 +202,13 @@ func (f *Forker) Start(s Spec) (*Handle, error) {
 		return nil, fmt.Errorf("cannot start %q: not an absolute path", s.Path)
 	}
 	room, err := reserve(2) // for the pidfd and the look at the child: it is not to run unseen
-	if err != nil {
-		return nil, explain(s, err)
+	if err == nil {
+		id.PID, err = f.fork(&s)
+		room.release()
 	}
-	id.PID, err = f.fork(&s)
-	room.release()
 	switch {
+	case errors.Is(err, errNull) && !errors.Is(err, unix.EMFILE):
+		return nil, fmt.Errorf("cannot start %q: %w", s.Path, err)
 	case err != nil && s.Cgroup != nil:
 		return nil, unlessCgroup(s, explain(s, err))
 	case err != nil:
@@ -216,6 +216,8 @@ func (f *Forker) Start(s Spec) (*Handle, error) {
 	}
 	return born(id, -1), nil
 }
+
+var errNull = errors.New(os.DevNull + " cannot be opened")
 
 // reservation is descriptors that are there to be given back.
 type reservation []int
@@ -225,7 +227,7 @@ func reserve(n int) (r reservation, err error) {
 		fd, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			r.release()
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", errNull, err)
 		}
 		r = append(r, fd)
 	}
@@ -260,7 +262,7 @@ func (f *Forker) fork(s *Spec) (pid int, err error) {
 func forkWith(s *Spec, number func(*os.File) int) (int, error) {
 	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("%w: %w", errNull, err)
 	}
 	defer unix.Close(null)
 	var fds []uintptr

@@ -57,7 +57,7 @@ func FromFile(f *os.File) (*Handle, error) {
 // BirthPipe makes the pipe by which another process can tell when a dead one has
 // no child left between its fork and its exec: every such child holds the write
 // end, which closes at the exec. The write end stays open, and referenced, as long
-// as this process lives, and is given to nobody; the read end is for the other
+// as this process lives, and is given to nobody but a Forker (Hold); the read end is for the other
 // process (AwaitBirths).
 func BirthPipe() (read, write *os.File, err error) {
 	read, write, err = os.Pipe()

@@ -43,7 +43,8 @@ func born(id ID, pidfd int) *Handle {
 			pidfd = -1
 		}
 	}
-	// fork has just given its null device back, so there is a descriptor for this.
+	// fork has just given its null device back, or Forker.Start its room, so there is a
+	// descriptor for this.
 	// The child is not reaped yet, unless the host program does that, so the number is its own.
 	if st, err := readStat(id.PID); err == nil {
 		id.Start = st.start

@@ -135,7 +135,7 @@ func (c *checker) spawning(w *world, id int32) {
 	for i := range w.procs {
 		q := &w.procs[i]
 		known := q.heldSince < p.lockReadAt || q.kind == plainOne && (w.folder.recorded[name] == int32(i) || w.folder.intent[name] == int32(i)) && q.born < p.lockReadAt-50*time.Millisecond
-		if q.name == name && q.state != dead && q.kind != impostor && known && (q.state < dying || p.guarded(int32(i)) && !w.succeeded(q)) {
+		if q.name == name && q.state != dead && q.kind != impostor && known && (q.state < dying || p.tookForPeer(int32(i)) && !w.succeeded(q)) {
 			c.fail(w, "P3", fmt.Sprintf("process %d is started anew though %d is not dead", name, i))
 		}
 	}
@@ -200,9 +200,9 @@ func (c *checker) spared(w *world, id int32) {
 	}
 }
 
-// guarded: the process has taken the other one for its peer, so that a free lock alone
+// tookForPeer: the process has taken the other one for its peer, so that a free lock alone
 // is no proof of its death.
-func (p *process) guarded(id int32) bool { return slices.Contains(p.peers, id) }
+func (p *process) tookForPeer(id int32) bool { return slices.Contains(p.peers, id) }
 
 // succeeded: the name of a dying process has been taken by another one since, which
 // its lock permits only when it can do nothing any more.
@@ -218,7 +218,7 @@ func (w *world) succeeded(q *process) bool {
 // met: a member has taken that process for its peer.
 func (w *world) met(id int32) bool {
 	for i := range w.procs {
-		if w.procs[i].kind == member && w.procs[i].guarded(id) {
+		if w.procs[i].kind == member && w.procs[i].tookForPeer(id) {
 			return true
 		}
 	}

@@ -18,7 +18,7 @@ import (
 type active struct {
 	l       *loop
 	claim   *pairdir.Claim
-	births  *os.File // open for writing as long as we live, for our children until their exec
+	births  *os.File // open for writing as long as we live; each child has it until its exec
 	control *ipc.StreamListener
 	custody *ipc.CourierListener
 

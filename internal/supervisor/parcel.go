@@ -3,8 +3,11 @@ package supervisor
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"time"
 
 	"github.com/pairguard/pairguard/internal/custody"
 	"github.com/pairguard/pairguard/internal/ipc"
@@ -14,7 +17,7 @@ import (
 // is. A record has one or more of them, and their descriptors in the same order. The
 // active one sends items and the end of the snapshot; the standby one acknowledges.
 type parcel struct {
-	Kind string `json:"kind"` // item, end or ack
+	Kind string `json:"kind"` // item, end, ack or join
 	Seq  uint64 `json:"seq"`
 	Key  string `json:"key,omitempty"`
 	Gone bool   `json:"gone,omitempty"`
@@ -34,6 +37,8 @@ const (
 	ackParcel  = "ack"
 	joinParcel = "join" // first, from the standby: a joining
 )
+
+var kinds = []string{itemParcel, endParcel, ackParcel, joinParcel}
 
 func itemOf(seq uint64, i custody.Item) parcel {
 	return parcel{Kind: itemParcel, Seq: seq, Key: i.Key, Gone: i.Gone, Body: i.Body, Files: i.Files}
@@ -79,6 +84,9 @@ func parseRecord(b []byte, files []*os.File) (parcels []arrived, err error) {
 		if err := json.Unmarshal(head, &p); err != nil {
 			return nil, err
 		}
+		if !slices.Contains(kinds, p.Kind) { // perhaps of a version that writes records in another way
+			return nil, fmt.Errorf("a parcel of an unknown kind %q", p.Kind)
+		}
 		if p.Size < 0 || p.Size > len(rest) {
 			return nil, fmt.Errorf("a body of %d bytes where %d are left", p.Size, len(rest))
 		}
@@ -99,4 +107,29 @@ func closeAll(files []*os.File) {
 	for _, f := range files {
 		f.Close()
 	}
+}
+
+// joining is what a standby says of itself.
+type joining struct {
+	Version    int       `json:"version"` // custodyVersion
+	Generation uint64    `json:"generation"`
+	Since      time.Time `json:"since"`
+}
+
+var errVersion = errors.New("it has another version of the custody link")
+
+func parseJoining(record []arrived) (j joining, err error) {
+	if len(record) != 1 || record[0].Kind != joinParcel || len(record[0].files) > 0 {
+		for _, p := range record {
+			closeAll(p.files)
+		}
+		return j, errors.New("custody link: it did not begin with a joining")
+	}
+	if err := json.Unmarshal(record[0].Body, &j); err != nil {
+		return j, err
+	}
+	if j.Version != custodyVersion {
+		return j, fmt.Errorf("%w (%d, ours is %d)", errVersion, j.Version, custodyVersion)
+	}
+	return j, nil
 }

@@ -74,6 +74,7 @@ func TestParseRecordRefuses(t *testing.T) {
 		"a file too many": {whole, append([]*os.File{os.Stdin}, files...)},
 		"no head":         {[]byte("{\n"), nil},
 		"negative size":   {[]byte(`{"kind":"item","size":-1}` + "\n"), nil},
+		"unknown kind":    {[]byte(`{"kind":"item","seq":1}` + "\n" + `{"boot_id":"x"}`), nil}, // as it once was
 		"negative files":  {[]byte(`{"kind":"item","files":-1}` + "\n"), nil},
 	} {
 		if parcels, err := parseRecord(c.bytes, c.files); err == nil {

@@ -3,8 +3,6 @@ package supervisor
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,7 +18,8 @@ const (
 	// dialPatience is how long reaching the active one may take.
 	dialPatience = 2 * time.Second
 	// drainPatience is how long the link of a dead active one may stay open: a child of
-	// it that has not come to its exec yet holds it, too.
+	// it that has not come to its exec yet holds it, too, unless the thread of starts
+	// forked it.
 	drainPatience = 2 * time.Second
 )
 
@@ -54,13 +53,6 @@ func (p keptProcess) of(generation uint64) *proc.Handle {
 		return nil
 	}
 	return p.Handle
-}
-
-// joining is what a standby says of itself.
-type joining struct {
-	Version    int       `json:"version"` // custodyVersion
-	Generation uint64    `json:"generation"`
-	Since      time.Time `json:"since"`
 }
 
 // dial links to the active one, from nothing.
@@ -273,22 +265,4 @@ func (s *standby) drop() {
 		h.Close()
 	}
 	s.held, s.processes, s.over = nil, nil, true
-}
-
-var errVersion = errors.New("it has another version of the custody link")
-
-func parseJoining(record []arrived) (j joining, err error) {
-	if len(record) != 1 || record[0].Kind != joinParcel || len(record[0].files) > 0 {
-		for _, p := range record {
-			closeAll(p.files)
-		}
-		return j, errors.New("custody link: it did not begin with a joining")
-	}
-	if err := json.Unmarshal(record[0].Body, &j); err != nil {
-		return j, err
-	}
-	if j.Version != custodyVersion {
-		return j, fmt.Errorf("%w (%d, ours is %d)", errVersion, j.Version, custodyVersion)
-	}
-	return j, nil
 }

@@ -27,10 +27,10 @@ func (p *program) fork(gen uint64) {
 		p.step(lifecycle.StartFailed{Gen: gen, Reason: err.Error()})
 		return
 	}
-	starter := p.l.starter()
+	begin := p.l.starter()
 	p.l.starts.do(func() {
 		defer closeAll(files)
-		h, err := start(starter, &def, token, group, files[0])
+		h, err := start(begin, &def, token, group, files[0])
 		p.l.post(func() { p.started(gen, h, err) })
 	})
 }

@@ -71,7 +71,7 @@ func hasApart(t *testing.T, pid int) bool {
 	for _, task := range tasks {
 		open, err := filepath.Glob(folder + "/" + task.Name() + "/fd/*")
 		must(t, err)
-		if !slices.ContainsFunc(open, func(fd string) bool {
+		if len(open) > 0 && !slices.ContainsFunc(open, func(fd string) bool {
 			target, err := os.Readlink(fd)
 			return err == nil && strings.HasSuffix(target, ".events.jsonl")
 		}) {
