@@ -126,9 +126,7 @@ func (q *Inquiry) Look(now time.Duration, s Sample) {
 	q.last, q.lastAt = s, now
 	q.looks[q.readable%window] = s
 	q.readable++
-	if s.Runnable > 0 && q.tally().runnable >= hungry {
-		q.starved, q.rested = true, 0
-	}
+	q.starved = q.starved || q.tally().runnable >= hungry
 }
 
 // held: somebody keeps it from running.
