@@ -83,14 +83,14 @@ func chanceOf(timeout time.Duration) time.Duration { return max(minChance, timeo
 // whether it had the chance to speak. Begin opens one; the zero value is ready too.
 type Inquiry struct {
 	looks    [window]Sample
-	readable int // looks so far that saw something, each less than stale after the one before
+	readable int // looks so far that saw something
 	first    Sample
 	firstAt  time.Duration
 	last     Sample
 	lastAt   time.Duration
 	err      string // of the newest look, if it saw nothing
 	errAt    time.Duration
-	slept    int           // of these, how many saw it asleep
+	slept    int           // looks so far that saw it asleep
 	starved  bool          // it wanted to run in most looks of some window
 	rested   time.Duration // how long it has been seen asleep since then
 }
@@ -110,9 +110,6 @@ func (q *Inquiry) Look(now time.Duration, s Sample) {
 	var since time.Duration
 	if q.readable > 0 {
 		since = now - q.lastAt
-	}
-	if since >= stale { // we did not come to look: much may have changed
-		q.readable, q.slept = 0, 0
 	}
 	if q.readable == 0 {
 		q.first, q.firstAt = s, now

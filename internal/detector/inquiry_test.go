@@ -104,25 +104,6 @@ func TestDebuggerIsNoRest(t *testing.T) {
 	}
 }
 
-// What was seen before a long pause of our own says nothing of what has become of it
-// since: it may starve as we did. That it had starved before is not forgotten.
-func TestOldLooksDoNotCount(t *testing.T) {
-	q := looked(5, func(_ int, s *Sample) { s.Stopped = 5 })
-	for i, want := range []Cause{Unclear, Unclear, Unclear, Starvation} {
-		q.Look(7*time.Second+ms(50*i), asleep(func(s *Sample) { s.Runnable = 1 }))
-		if f := q.Finding(2 * time.Second); f.Cause != want {
-			t.Errorf("look %d after the pause: %v, %s, want %v", i+1, f.Cause, f.Words, want)
-		}
-	}
-	q = looked(6, func(_ int, s *Sample) { s.Runnable = 1 })
-	for i := range 5 {
-		q.Look(7*time.Second+ms(50*i), asleep(nil))
-	}
-	if f := q.Finding(2 * time.Second); f.Cause != Starvation {
-		t.Errorf("asleep for 0.2 s after it had starved: %v, %s", f.Cause, f.Words)
-	}
-}
-
 // A starved process that gets a little time again and again has had its chance at
 // last, however long that takes.
 func TestTimeAddsUp(t *testing.T) {
