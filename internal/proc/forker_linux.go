@@ -207,6 +207,8 @@ func (f *Forker) Start(s Spec) (*Handle, error) {
 		room.release()
 	}
 	switch {
+	case errors.Is(err, unix.ETOOMANYREFS): // more descriptors of this user are on their way than may be
+		return Start(s)
 	case errors.Is(err, errNull) && !errors.Is(err, unix.EMFILE):
 		return nil, fmt.Errorf("cannot start %q: %w", s.Path, err)
 	case err != nil && s.Cgroup != nil:
